@@ -93,6 +93,11 @@ def _normal_label(label: str, text: str) -> str:
     return label
 
 
+def is_canonical(name: str) -> bool:
+    """True when `name` is already what `normalise` returns for it, without the cost of IDNA checks on A-labels."""
+    return len(name) <= MAX_NAME and bool(name) and all(_LABEL.match(label) for label in name.split("."))
+
+
 def understand(text: str) -> Typed:
     """Return what `text` (a name or a pasted URL) means, or raise `BadName` with a sentence for the person."""
     typed = text.strip()

@@ -1,0 +1,1 @@
+"""Snapshot and query in, answer out. May import `blocklists`; never `portal`."""

@@ -1,0 +1,149 @@
+"""Names to base: streaming in, deterministic bytes out.
+
+Each source's names are folded into one dictionary from key to the number of its set of lists, so memory follows the
+number of distinct names, not of listings. Same inputs in the same order, same bytes. No clock, no disk, no network.
+"""
+
+from __future__ import annotations
+
+import array
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import marisa_trie
+
+from blocklists import names
+from blocklists.base import MAX_SETS, ListInfo, ListKind, ListSet, assemble
+from blocklists.seed import Seed
+
+
+class TooManySets(ValueError):
+    """More different combinations of lists than a base can number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One list to compile: canonical names (each blocks itself and all below it), and names excepted from this list."""
+
+    id: str
+    title: str
+    category: str
+    kind: ListKind
+    names: Iterable[str]
+    exceptions: Iterable[str] = ()
+    digest: str = ""
+    fetched_at: int = 0
+
+
+def compile_base(sources: Iterable[Source], progress: Callable[[str, int], None] | None = None) -> bytes:
+    """Return the bytes of the base that holds `sources`.
+
+    `progress(list id, names so far)` is called after each source. Raises `TooManySets`.
+    """
+    folder = _Folder()
+    infos: list[ListInfo] = []
+    for index, source in enumerate(sources):
+        count = folder.add(source.names, (index, True))
+        folder.add(source.exceptions, (index, False))
+        infos.append(
+            ListInfo(source.id, source.title, source.category, source.kind, source.digest, source.fetched_at, count)
+        )
+        if progress is not None:
+            progress(source.id, len(folder.keys))
+    keys = _without_subsumed(folder.keys, folder.sets)
+    trie = marisa_trie.Trie(keys)
+    values = array.array("H", bytes(2 * len(keys)))
+    for key, number in keys.items():
+        values[trie[key]] = number
+    if sys.byteorder == "big":
+        values.byteswap()
+    return assemble(tuple(infos), tuple(folder.sets), values.tobytes(), trie.tobytes())
+
+
+class _Folder:
+    """Keys with the number of their set. Sets are interned: each step is (set so far, one more mark) -> set."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, int] = {}
+        self.sets: list[ListSet] = [ListSet((), ())]
+        self._numbers: dict[ListSet, int] = {self.sets[0]: 0}
+        self._steps: dict[tuple[int, tuple[int, bool]], int] = {}
+
+    def add(self, found: Iterable[str], mark: tuple[int, bool]) -> int:
+        """Mark every name; return how many were new to this mark."""
+        keys = self.keys
+        steps = self._steps
+        count = 0
+        for name in found:
+            key = names.key(name)
+            old = keys.get(key, 0)
+            new = steps.get((old, mark))
+            if new is None:
+                new = steps[old, mark] = self._with(old, mark)
+            if new != old:
+                keys[key] = new
+                count += 1
+        return count
+
+    def _with(self, number: int, mark: tuple[int, bool]) -> int:
+        old = self.sets[number]
+        index, holds = mark
+        if holds:
+            new = ListSet(tuple(sorted({*old.holds, index})), old.excepts)
+        else:
+            new = ListSet(tuple(one for one in old.holds if one != index), tuple(sorted({*old.excepts, index})))
+        if (found := self._numbers.get(new)) is not None:
+            return found
+        if len(self.sets) == MAX_SETS:
+            raise TooManySets(f"more than {MAX_SETS} combinations of lists; switch some lists off")
+        self.sets.append(new)
+        return self._numbers.setdefault(new, len(self.sets) - 1)
+
+
+def _without_subsumed(keys: dict[str, int], sets: list[ListSet]) -> dict[str, int]:
+    """Return `keys`, sorted, without those whose nearest kept ancestors already say all that they say.
+
+    A key is dropped only when it excepts nothing and every list that holds it is in force from above.
+    """
+    kept: dict[str, int] = {}
+    above: list[tuple[str, frozenset[int]]] = []  # ancestors of the current key, with the lists in force there
+    for key in sorted(keys):
+        while above and not key.startswith(above[-1][0]):
+            above.pop()
+        one = sets[keys[key]]
+        inherited = above[-1][1] if above else frozenset()
+        if not one.excepts and inherited.issuperset(one.holds):
+            continue
+        kept[key] = keys[key]
+        above.append((key, (inherited - frozenset(one.excepts)) | frozenset(one.holds)))
+    return kept
+
+
+def seed_sources(seed: Seed) -> list[Source]:
+    """Return the shipped seed lists as sources: a list per category and a bundle per service."""
+    found: list[Source] = []
+    for category in seed.categories:
+        digest = _digest(category.names)
+        found.append(
+            Source(category.list_id, category.list_title, category.id, ListKind.LIST, category.names, (), digest)
+        )
+    for service in seed.services:
+        digest = _digest((*service.names, "", *service.exceptions))
+        found.append(
+            Source(
+                service.id,
+                service.title,
+                service.category,
+                ListKind.SERVICE,
+                service.names,
+                service.exceptions,
+                digest,
+            )
+        )
+    return found
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

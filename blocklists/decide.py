@@ -1,0 +1,271 @@
+"""The one decider: (name, rules, now) -> Verdict. Pure; resolver, portal and command line all call it.
+
+First match wins:
+
+1. a *brake* at or above the name -> block;
+2. *corrections* and the protected set remove the listings they name (and nothing else) before the steps below;
+3. bypass signals (Firefox canary, Private Relay, `resolver.arpa`, …) -> synthesized answer;
+4. **locked** categories -> block; no grant lifts it;
+5. the district's own names -> allow: local records or conditional forwarding answer;
+6. grants in force for this group now, and an administrator's ordinary custom blocks: most specific wins, exact beats
+   subtree, block beats grant at the same name;
+7. categories and services blocked for this group -> block, with list and entry;
+8. otherwise allow.
+
+A name matches an entry when it equals it or (subtree) lies below it, by labels. With several lists above a name the
+verdict uses the union of their categories over all matching ancestors. A service that the group's policy allows takes
+the name out of that service's category (in step 7 only), whichever of the category's lists holds it.
+
+`now` is never earlier than the policy's `created_at`: a clock set back cannot reopen what had ended before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from blocklists import names, windows
+from blocklists.base import Listing, ListKind
+from blocklists.bypass import SIGNALS
+from blocklists.policy import (
+    FOREVER,
+    Action,
+    AnswerStyle,
+    Category,
+    Grant,
+    Match,
+    Reason,
+    ReasonKind,
+    Verdict,
+)
+from blocklists.rules import Rules
+
+NO_GRANTS: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the decision order, for `explain`: what it looked for, what it found, whether it decided."""
+
+    number: int
+    title: str
+    found: str
+    decided: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    verdict: Verdict
+    steps: tuple[Step, ...]
+
+
+def decide(name: str, rules: Rules, now: float, via: frozenset[int] = NO_GRANTS) -> Verdict:
+    """Return the verdict on a canonical `name` for the group of `rules` at `now` (seconds since 1970).
+
+    `via`: numbers of the grants that let the question through, when `name` is a target met on the way to its answer;
+    their `via` entries count then, and only then.
+    """
+    question = _Question(name, rules, max(now, rules.created_at), via)
+    for _, _, step in _STEPS:
+        verdict = step(question)
+        if verdict is not None:
+            return verdict
+    raise AssertionError("step 8 always decides")
+
+
+def explain(name: str, rules: Rules, now: float, via: frozenset[int] = NO_GRANTS) -> Explanation:
+    """Return the same verdict as `decide`, with every step that led to it."""
+    question = _Question(name, rules, max(now, rules.created_at), via)
+    steps: list[Step] = []
+    for number, title, step in _STEPS:
+        question.found = ""
+        verdict = step(question)
+        steps.append(Step(number, title, question.found or "nothing", verdict is not None))
+        if verdict is not None:
+            return Explanation(verdict, tuple(steps))
+    raise AssertionError("step 8 always decides")
+
+
+@dataclass(slots=True)
+class _Question:
+    """One decision under way. `found` is the note of the step that runs, in words for `explain`."""
+
+    name: str
+    rules: Rules
+    now: float
+    via: frozenset[int]
+    listings: tuple[Listing, ...] = ()
+    found: str = ""
+    ancestors: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ancestors = tuple(names.ancestors(self.name))
+
+
+def _brake(question: _Question) -> Verdict | None:
+    for above in question.ancestors:
+        number = question.rules.brakes.get(above)
+        if number is not None:
+            question.found = f"brake {number} at {above}"
+            return _block(question, Reason(ReasonKind.BRAKE, entry=above, number=number), AnswerStyle.NXDOMAIN)
+    return None
+
+
+def _corrections(question: _Question) -> Verdict | None:
+    """Never decides: takes the corrected listings away, so that the later steps do not see them."""
+    rules = question.rules
+    listings = rules.base.listings(question.name)
+    if not listings:
+        return None
+    removed: set[str] = set()
+    for above in question.ancestors:
+        exact = above == question.name
+        if (match := rules.protected.get(above)) is not None and (exact or match is Match.SUBTREE):
+            question.found = f"{above} is in the protected set: no list may block it"
+            return None
+        for correction in rules.corrections.get(above, ()):
+            if exact or correction.match is Match.SUBTREE:
+                removed.update(correction.lists)
+                question.found = f"correction {correction.number} at {above} takes {', '.join(correction.lists)} away"
+    if "*" not in removed:
+        question.listings = tuple(one for one in listings if rules.base.lists[one.list].id not in removed)
+    return None
+
+
+def _bypass(question: _Question) -> Verdict | None:
+    for above in question.ancestors:
+        style = SIGNALS.get(above)
+        if style is not None:
+            question.found = f"{above} asks whether a device may leave the filter"
+            return Verdict(Action.SYNTHESIZE, Reason(ReasonKind.BYPASS, entry=above), style)
+    return None
+
+
+def _locked(question: _Question) -> Verdict | None:
+    rules = question.rules
+    for listing in question.listings:
+        if listing.list in rules.locked:
+            question.found = _listed_by(question, listing)
+            category = _category(question, listing)
+            return _block(question, _listing_reason(question, listing, ReasonKind.LOCKED), category.style)
+    return None
+
+
+def _own(question: _Question) -> Verdict | None:
+    for above in question.ancestors:
+        if above in question.rules.own:
+            question.found = f"{above} is the district's own"
+            return Verdict(Action.ALLOW, Reason(ReasonKind.OWN, entry=above))
+    return None
+
+
+def _grants_and_blocks(question: _Question) -> Verdict | None:
+    rules = question.rules
+    changes = _next_change(question)
+    for above in question.ancestors:
+        exact = above == question.name
+        for match in (Match.EXACT, Match.SUBTREE) if exact else (Match.SUBTREE,):
+            for block in rules.blocks.get(above, ()):
+                if block.match is match:
+                    question.found = f"custom block {block.number} at {above}"
+                    reason = Reason(ReasonKind.CUSTOM, entry=above, number=block.number)
+                    return _block(question, reason, AnswerStyle.NXDOMAIN, changes)
+            grant = _open_grant(question, above, match)
+            if grant is not None:
+                reason = Reason(ReasonKind.GRANT, entry=above, number=grant.number, authority=grant.authority)
+                question.found = f"grant {grant.number} ({grant.authority.kind} {grant.authority.number}) at {above}"
+                blocked = _listed(question)
+                lifted = blocked.reason if blocked is not None else None
+                return Verdict(Action.ALLOW, reason, lifted=lifted, valid_until=changes)
+    return None
+
+
+def _open_grant(question: _Question, above: str, match: Match) -> Grant | None:
+    """The grant with the lowest number that opens `above` this way now. A `via` entry opens like a subtree, but only
+    for targets of its own grant's names."""
+    for opening in question.rules.openings.get(above, ()):
+        here = opening.match is match or (
+            opening.match is Match.VIA and match is Match.SUBTREE and opening.grant.number in question.via
+        )
+        if here and windows.is_open(opening.grant.window, question.now, question.rules.zone):
+            return opening.grant
+    return None
+
+
+def _next_change(question: _Question) -> float:
+    """The next moment at which a grant that touches this name starts or ends."""
+    rules = question.rules
+    return min(
+        (
+            windows.next_change(opening.grant.window, question.now, rules.zone)
+            for above in question.ancestors
+            for opening in rules.openings.get(above, ())
+        ),
+        default=FOREVER,
+    )
+
+
+def _listed_or_switched(question: _Question) -> Verdict | None:
+    verdict = _listed(question)
+    if verdict is None and question.listings:
+        question.found = f"{_listed_by(question, question.listings[0])}, not blocked for this group"
+    return verdict
+
+
+def _listed(question: _Question) -> Verdict | None:
+    """Step 7, also asked by step 6 for what a grant lifts. A service's bundle explains better than a plain list, so
+    among the listings that block, a service's comes first."""
+    rules = question.rules
+    opened = {rules.base.lists[listing.list].category for listing in question.listings if listing.list in rules.allowed}
+    blocking = [
+        listing
+        for listing in question.listings
+        if listing.list in rules.by_switch
+        or (listing.list in rules.blocked and rules.base.lists[listing.list].category not in opened)
+    ]
+    if not blocking:
+        return None
+    listing = min(blocking, key=lambda one: rules.base.lists[one.list].kind is not ListKind.SERVICE)
+    kind = ReasonKind.SERVICE if listing.list in rules.by_switch else ReasonKind.CATEGORY
+    question.found = question.found or _listed_by(question, listing)
+    reason = _listing_reason(question, listing, kind)
+    return _block(question, reason, _category(question, listing).style, _next_change(question))
+
+
+def _default(question: _Question) -> Verdict:
+    question.found = "no rule forbids it"
+    return Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT), valid_until=_next_change(question))
+
+
+def _block(question: _Question, reason: Reason, style: AnswerStyle, valid_until: float = FOREVER) -> Verdict:
+    """A block; NODATA in place of NXDOMAIN where an exception lies below, which NXDOMAIN would deny (RFC 8020)."""
+    if style is AnswerStyle.NXDOMAIN and question.name in question.rules.carved:
+        style = AnswerStyle.NODATA
+    return Verdict(Action.BLOCK, reason, style, valid_until=valid_until)
+
+
+def _category(question: _Question, listing: Listing) -> Category:
+    return question.rules.categories[question.rules.base.lists[listing.list].category]
+
+
+def _listing_reason(question: _Question, listing: Listing, kind: ReasonKind) -> Reason:
+    info = question.rules.base.lists[listing.list]
+    service = info.id if info.kind is ListKind.SERVICE else None
+    return Reason(kind, entry=listing.entry, category=info.category, list=info.id, service=service)
+
+
+def _listed_by(question: _Question, listing: Listing) -> str:
+    info = question.rules.base.lists[listing.list]
+    return f"{listing.entry} is in {info.kind} {info.id} ({info.category})"
+
+
+_STEPS: tuple[tuple[int, str, Callable[[_Question], Verdict | None]], ...] = (
+    (1, "brake", _brake),
+    (2, "corrections and protected set", _corrections),
+    (3, "bypass signal", _bypass),
+    (4, "locked category", _locked),
+    (5, "the district's own name", _own),
+    (6, "grants and custom blocks", _grants_and_blocks),
+    (7, "categories and services", _listed_or_switched),
+    (8, "otherwise allow", _default),
+)

@@ -1,0 +1,75 @@
+"""The shapes that portal and node send each other over HTTP.
+
+A node opens `GET /api/v1/node/stream` and gets offers; it fetches what it lacks from `/api/v1/node/objects/{sha256}`;
+it answers with an `Ack` or a `Nack`, and sends its `NodeStatus` every few seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=256)]
+Short = Annotated[str, Field(min_length=1, max_length=200)]
+Version = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Enrolment(_Message):
+    """What a node sends once, with its one-time token as bearer: who it is and which sites it serves."""
+
+    name: Short
+    sites: Annotated[list[Short], Field(max_length=1000)]
+    software: Short
+
+
+class Enrolled(_Message):
+    """What it gets back: its identity, its credential (never shown again), and the key to pin."""
+
+    node: int
+    credential: Short
+    district: Short
+    public_key: Digest  # 32 bytes in hex
+
+
+class Offer(_Message):
+    """A snapshot version to fetch: digest of the policy bytes, their signature, and the digest of its base."""
+
+    version: Version
+    digest: Digest
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+    base: Digest
+
+
+class Ack(_Message):
+    """Verified, persisted and swapped in by every worker."""
+
+    version: Version
+    digest: Digest
+
+
+class Nack(_Message):
+    """Refused, and why; the node keeps serving what it had."""
+
+    version: Version
+    digest: Digest
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class NodeStatus(_Message):
+    """A node's health. `version` and `digest` are what its workers serve now; None before the first snapshot."""
+
+    version: Version | None
+    digest: Digest | None
+    workers: Annotated[int, Field(ge=0, le=1024)]
+    workers_ready: Annotated[int, Field(ge=0, le=1024)]
+    clock: float  # the node's own clock, seconds since 1970: the portal shows the skew
+    queries: Annotated[int, Field(ge=0)]  # since the node started
+    blocked: Annotated[int, Field(ge=0)]
+    listening: Annotated[list[Short], Field(max_length=64)]
+    last_error: Annotated[str, Field(max_length=500)] = ""

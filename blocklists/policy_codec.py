@@ -1,0 +1,225 @@
+"""`Policy` to canonical JSON bytes and back.
+
+`dump` is deterministic: the same policy, the same bytes. `load` is strict: duplicate keys, floats, unknown or missing
+fields and values out of bounds are refused with one declared error that names the path. Signatures and digests are
+over the stored bytes and are checked by `snapshot.py` before anything here runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import json
+import types
+import typing
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from blocklists import names
+from blocklists.policy import EVERY_SITE, UNASSIGNED, Correction, CustomBlock, Entry, Match, Policy, Window
+
+FORMAT = 1
+MAX_BYTES = 64 * 1024 * 1024
+MAX_INT = 2**53  # what every JSON reader carries exactly
+
+
+class BadPolicy(ValueError):
+    """Bytes that are no policy of this format. The message names the path and what is wrong there."""
+
+
+def dump(policy: Policy) -> bytes:
+    """Return the canonical bytes of `policy`: JSON, keys in the order of the fields, no spaces, UTF-8."""
+    return json.dumps(_plain(policy), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value):
+        return {field: _plain(getattr(value, field)) for field in _fields(type(value))}
+    return value
+
+
+@cache
+def _fields(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
+
+
+def load(data: bytes) -> Policy:
+    """Return the policy that `data` holds, or raise `BadPolicy`."""
+    if len(data) > MAX_BYTES:
+        raise BadPolicy(f"a policy has at most {MAX_BYTES} bytes; this one has {len(data)}")
+    try:
+        plain = json.loads(data, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
+    except BadPolicy:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise BadPolicy(f"this is not JSON: {error}") from None
+    if isinstance(plain, dict) and plain.get("format") != FORMAT:
+        raise BadPolicy(f"format {plain.get('format')!r}: this program reads format {FORMAT}")
+    policy: Policy = _reader(Policy)(plain, "policy")
+    _check(policy)
+    return policy
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise BadPolicy(f"a key stands twice in one object: {sorted(key for key, _ in pairs)[:5]}")
+    return found
+
+
+def _no_float(text: str) -> Any:
+    raise BadPolicy(f"{text}: numbers are whole")
+
+
+_Reader = Callable[[Any, str], Any]
+
+
+@cache
+def _reader(wanted: Any) -> _Reader:
+    """Return the function that reads one plain JSON value as the annotated type `wanted`."""
+    origin = typing.get_origin(wanted)
+    if origin is types.UnionType or origin is typing.Union:
+        (inner,) = [arg for arg in typing.get_args(wanted) if arg is not type(None)]
+        read = _reader(inner)
+        return lambda value, path: None if value is None else read(value, path)
+    if origin is tuple:
+        return _tuple_reader(_reader(typing.get_args(wanted)[0]))
+    if dataclasses.is_dataclass(wanted):
+        return _object_reader(typing.cast(type, wanted))
+    if isinstance(wanted, type) and issubclass(wanted, StrEnum):
+        return _enum_reader(wanted)
+    return _scalar_reader(wanted)
+
+
+def _tuple_reader(read: _Reader) -> _Reader:
+    def reader(value: Any, path: str) -> Any:
+        if type(value) is not list:
+            raise BadPolicy(f"{path}: a list belongs here")
+        return tuple([read(item, f"{path}[{at}]") for at, item in enumerate(value)])
+
+    return reader
+
+
+def _object_reader(cls: type) -> _Reader:
+    hints = typing.get_type_hints(cls)
+    readers = [(name, _reader(hints[name])) for name in _fields(cls)]
+    known = frozenset(hints)
+
+    def reader(value: Any, path: str) -> Any:
+        if type(value) is not dict:
+            raise BadPolicy(f"{path}: an object belongs here")
+        if value.keys() != known:
+            odd = sorted(value.keys() ^ known)
+            raise BadPolicy(f"{path}: unknown or missing field {odd[0]!r}")
+        return cls(*[read(value[name], f"{path}.{name}") for name, read in readers])
+
+    return reader
+
+
+def _enum_reader(cls: type[StrEnum]) -> _Reader:
+    def reader(value: Any, path: str) -> Any:
+        try:
+            return cls(value)
+        except ValueError:
+            raise BadPolicy(f"{path}: {value!r} is not one of {', '.join(cls)}") from None
+
+    return reader
+
+
+def _scalar_reader(cls: type) -> _Reader:
+    def reader(value: Any, path: str) -> Any:
+        if type(value) is not cls:
+            raise BadPolicy(f"{path}: {cls.__name__} belongs here")
+        if isinstance(value, int) and not 0 <= value <= MAX_INT:
+            raise BadPolicy(f"{path}: {value} is out of bounds")
+        return value
+
+    return reader
+
+
+def _check(policy: Policy) -> None:
+    """What the types cannot say: canonical names, known references, unique ids, readable networks, sane windows."""
+    if len(policy.base) != 64 or not set(policy.base) <= set("0123456789abcdef"):
+        raise BadPolicy("policy.base: a SHA-256 in lower-case hex belongs here")
+    try:
+        ZoneInfo(policy.zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise BadPolicy(f"policy.zone: {policy.zone!r} is not a time zone") from None
+    _unique("categories", (category.id for category in policy.categories))
+    _unique("groups", (group.id for group in policy.groups))
+    for kind in ("grants", "corrections", "brakes", "blocks"):
+        _unique(kind, (item.number for item in getattr(policy, kind)))
+    known = {category.id for category in policy.categories}
+    for group in policy.groups:
+        where = f"policy.groups {group.id!r}"
+        if group.id == UNASSIGNED or group.site == EVERY_SITE:
+            raise BadPolicy(f"{where}: this word is reserved")
+        if unknown := set(group.blocks) - known:
+            raise BadPolicy(f"{where}: no category {sorted(unknown)[0]!r}")
+        _unique(f"{where} services", (switch.service for switch in group.services))
+        for network in group.networks:
+            _network(network, where)
+        for address in group.asked:
+            _address(address, where)
+    for grant in policy.grants:
+        where = f"policy.grants {grant.number}"
+        _window(grant.window, where)
+        for entry in grant.entries:
+            _name(entry.name, where)
+        _sites(grant.sites, where)
+    matched: tuple[Correction | CustomBlock | Entry, ...] = (*policy.corrections, *policy.blocks, *policy.protected)
+    for item in matched:
+        _name(item.name, "policy")
+        if item.match is Match.VIA:
+            raise BadPolicy(f"policy: `via` at {item.name!r}: only a grant's entry can be that")
+    for block in policy.blocks:
+        _sites(block.sites, f"policy.blocks {block.number}")
+    for brake in policy.brakes:
+        _name(brake.name, f"policy.brakes {brake.number}")
+    for name in policy.own:
+        _name(name, "policy.own")
+
+
+def _unique(where: str, ids: Iterable[object]) -> None:
+    seen = set()
+    for one in ids:
+        if one in seen:
+            raise BadPolicy(f"policy.{where}: {one!r} stands twice")
+        seen.add(one)
+
+
+def _name(name: str, where: str) -> None:
+    if not names.is_canonical(name):
+        raise BadPolicy(f"{where}: {name[:80]!r} is not a canonical name")
+
+
+def _sites(sites: tuple[str, ...], where: str) -> None:
+    if EVERY_SITE in sites and len(sites) != 1:
+        raise BadPolicy(f"{where}: `*` stands alone")
+
+
+def _window(window: Window, where: str) -> None:
+    if window.ends_at is not None and window.ends_at <= window.starts_at:
+        raise BadPolicy(f"{where}: the window ends before it starts")
+    for hours in window.hours:
+        if not hours.days or not all(day <= 6 for day in hours.days) or not hours.start < hours.end <= 24 * 60:
+            raise BadPolicy(f"{where}: days are 0 to 6, and hours run from an earlier to a later minute of one day")
+
+
+def _network(text: str, where: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise BadPolicy(f"{where}: {error}") from None
+
+
+def _address(text: str, where: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        raise BadPolicy(f"{where}: {error}") from None

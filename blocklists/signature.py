@@ -1,0 +1,41 @@
+"""Who made a policy: Ed25519 over a context prefix and the exact stored bytes (RFC 8032).
+
+Checked before parsing; never re-serialised. The heavy import stays here, so that only the processes that sign or
+verify pay for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+CONTEXT = b"schoolgate-policy-v1\0"
+
+
+class BadSignature(ValueError):
+    """Bytes that the holder of this key did not sign."""
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of `data` in lower-case hex: the name under which it is stored and offered."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sign(data: bytes, key: Ed25519PrivateKey) -> str:
+    """Return the signature of `data` as 128 hex digits."""
+    return key.sign(CONTEXT + data).hex()
+
+
+def verify(data: bytes, signature: str, public_key: bytes) -> None:
+    """Return when `signature` (hex) over `data` was made by the holder of `public_key` (32 bytes); else raise."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signature), CONTEXT + data)
+    except (InvalidSignature, ValueError):
+        raise BadSignature("the policy is not signed by this district's portal") from None
+
+
+def fingerprint(public_key: bytes) -> str:
+    """Return what a person compares: SHA-256 of the 32 key bytes, in hex."""
+    return hashlib.sha256(public_key).hexdigest()

@@ -1,0 +1,56 @@
+"""What a resolver is told: one frozen value, made by `deploy.settings` and handed down. No reading of files here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and port, IPv4 or IPv6, UDP and TCP."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+# Loopback, RFC 1918, RFC 6598 and RFC 4193 networks: who may ask unless the settings say otherwise.
+PRIVATE_NETWORKS = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolverConfig:
+    """Times in seconds, sizes in bytes."""
+
+    listen: tuple[Endpoint, ...]
+    upstreams: tuple[Endpoint, ...]
+    state: Path  # this node's folder, mode 0700
+    workers: int = 1
+    allow: tuple[str, ...] = PRIVATE_NETWORKS
+    udp_size: int = 1232  # our own EDNS size (DNS flag day 2020, RFC 9715)
+    cache_bytes: int = 64 * 1024 * 1024  # per worker
+    memo_entries: int = 100_000  # per worker, finished answers
+    max_ttl: int = 86_400
+    max_negative_ttl: int = 3_600
+    failure_ttl: int = 5
+    upstream_timeout: float = 1.5  # for one try
+    upstream_tries: int = 3
+    max_inflight: int = 10_000  # questions waiting for upstream, per worker
+    tcp_idle: float = 10.0
+    tcp_connections: int = 1_000  # per worker
+    tcp_per_client: int = 50
+    query_log: bool = True
+    user: str = ""  # drop privileges to this user when started as root
+    group: str = ""
