@@ -1,0 +1,1 @@
+"""Request in, review, decision, snapshot, offer, acknowledgement. May import `blocklists`; never `resolver`."""
