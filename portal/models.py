@@ -143,7 +143,7 @@ class ApiToken(SQLModel, table=True):
 
 
 class Request(SQLModel, table=True):
-    """The written request. `id` is its number; `uuid` travels to other desks. `revision` is compared before each set."""
+    """The written request. `id` is its number, `uuid` travels to other desks, `revision` is compared before each set."""
 
     __tablename__ = "request"
 
