@@ -1,0 +1,1 @@
+"""The only composition roots: settings, the command line, and what puts resolver and portal together."""

@@ -1,0 +1,232 @@
+"""Settings: one TOML file, over it the environment (`SCHOOLGATE_RESOLVER__WORKERS=4`), over that the command line.
+
+Every mistake is reported at once, with its place; an unknown key is a mistake. The values that resolver and portal
+get are the frozen ones of `resolver.config` and `portal.config`: nothing below this module reads a file or a variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from portal.config import PortalConfig
+from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig
+
+PREFIX = "SCHOOLGATE_"
+DNS_PORT = 53
+
+
+class BadSettings(ValueError):
+    """One or more mistakes in the settings; `str()` lists them all, a line each."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def parse_endpoint(text: str, default_port: int = DNS_PORT) -> Endpoint:
+    """Return the endpoint of `ADDR`, `ADDR:PORT` or `[ADDR6]:PORT`. Raises `ValueError` with a sentence."""
+    match = re.fullmatch(r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d+))?|(?P<four>[^:]+)(?::(?P<p4>\d+))?", text.strip())
+    if match is None:
+        address, port = text.strip(), None  # a bare IPv6 address
+    else:
+        address, port = match["six"] or match["four"], match["p6"] or match["p4"]
+    try:
+        address = str(ipaddress.ip_address(address))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an address; write 127.0.0.1:5300 or [::1]:5300") from None
+    number = int(port) if port is not None else default_port
+    if not 1 <= number <= 65535:
+        raise ValueError(f"{text!r}: a port is 1 to 65535")
+    return Endpoint(address, number)
+
+
+def _endpoint_text(text: str) -> str:
+    parse_endpoint(text)
+    return text
+
+
+def _network_text(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; write 10.20.0.0/16") from None
+
+
+def _url_text(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+        raise ValueError(f"{text!r}: write https://schoolgate.district.example")
+    return text.rstrip("/")
+
+
+EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
+NetworkText = Annotated[str, AfterValidator(_network_text)]
+UrlText = Annotated[str, AfterValidator(_url_text)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ResolverSection(_Section):
+    """`[resolver]`"""
+
+    listen: list[EndpointText] = Field(["127.0.0.1:5300"], description="addresses to answer on, UDP and TCP")
+    upstreams: list[EndpointText] = Field(
+        [], description="resolvers to forward to; empty: those of /etc/resolv.conf, else Quad9"
+    )
+    workers: int = Field(0, ge=0, le=64, description="processes that answer; 0: one per processor, at most four")
+    allow: list[NetworkText] = Field(list(PRIVATE_NETWORKS), description="networks whose questions are answered")
+    udp_size: int = Field(1232, ge=512, le=4096, description="largest UDP answer, bytes")
+    cache_mb: int = Field(64, ge=1, le=8192, description="cache of upstream answers per worker, MB")
+    max_ttl: int = Field(86_400, ge=60, le=604_800, description="longest time an answer is kept, seconds")
+    max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
+    upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
+    tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
+    query_log: bool = Field(True, description="write one record per query to the spool")
+    user: str = Field("", description="drop privileges to this user when started as root")
+    group: str = Field("", description="and to this group")
+    portal: UrlText = Field("http://127.0.0.1:8080", description="where this node enrols and gets its policy")
+    name: str = Field("", max_length=100, description="this node's name on the Nodes page; empty: the host's name")
+    sites: list[str] = Field([], description="ids of the sites that this node serves; empty: every site")
+
+
+class PortalSection(_Section):
+    """`[portal]`"""
+
+    listen: EndpointText = Field("127.0.0.1:8080", description="address of the web server")
+    url: UrlText | None = Field(None, description="address that people and nodes use; empty: made from `listen`")
+    hosts: list[str] = Field([], description="further host names that are answered; any other is 421")
+    database: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
+    session_hours: int = Field(12, ge=1, le=168, description="how long a sign-in lasts")
+
+
+class Settings(BaseSettings):
+    """The whole file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid")
+
+    data: Path = Field(Path("schoolgate-data"), description="folder of everything that is kept; made with mode 0700")
+    resolver: ResolverSection = ResolverSection()
+    portal: PortalSection = PortalSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment beats the file, whose values arrive as arguments."""
+        return env_settings, init_settings
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Return the settings of the file at `path` (none: defaults) and the environment. Raises `BadSettings`."""
+    plain: dict[str, Any] = {}
+    if path is not None:
+        try:
+            plain = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise BadSettings([f"{path}: {error.strerror}"]) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSettings([f"{path}: {error}"]) from None
+    mistakes = _unknown_variables()
+    try:
+        settings = Settings(**plain)
+    except ValidationError as error:
+        where = str(path) if path is not None else "settings"
+        for one in error.errors():
+            place = ".".join(str(part) for part in one["loc"])
+            message = (
+                "no such setting" if one["type"] == "extra_forbidden" else one["msg"].removeprefix("Value error, ")
+            )
+            mistakes.append(f"{where}: {place}: {message}")
+    except SettingsError as error:
+        mistakes.append(f"environment: {error}")
+    if mistakes:
+        raise BadSettings(mistakes)
+    return settings
+
+
+def _unknown_variables() -> list[str]:
+    known = {f"{PREFIX}DATA"}
+    for section, cls in (("RESOLVER", ResolverSection), ("PORTAL", PortalSection)):
+        known |= {f"{PREFIX}{section}"} | {f"{PREFIX}{section}__{name.upper()}" for name in cls.model_fields}
+    return [f"environment: {name}: no such setting" for name in sorted(os.environ) if _foreign(name, known)]
+
+
+def _foreign(name: str, known: set[str]) -> bool:
+    return name.upper().startswith(PREFIX) and name.upper() not in known
+
+
+def resolver_config(settings: Settings) -> ResolverConfig:
+    """Return what the resolver is told."""
+    section = settings.resolver
+    return ResolverConfig(
+        listen=tuple(parse_endpoint(text) for text in section.listen),
+        upstreams=tuple(parse_endpoint(text) for text in section.upstreams) or system_upstreams(),
+        state=settings.data / "node",
+        workers=section.workers or min(4, os.cpu_count() or 1),
+        allow=tuple(section.allow),
+        udp_size=section.udp_size,
+        cache_bytes=section.cache_mb * 1024 * 1024,
+        max_ttl=section.max_ttl,
+        max_negative_ttl=section.max_negative_ttl,
+        upstream_timeout=section.upstream_timeout_ms / 1000,
+        tcp_connections=section.tcp_connections,
+        query_log=section.query_log,
+        user=section.user,
+        group=section.group,
+    )
+
+
+def portal_config(settings: Settings, demo: bool = False) -> PortalConfig:
+    """Return what the portal is told."""
+    section = settings.portal
+    listen = parse_endpoint(section.listen)
+    url = section.url or f"http://{listen}"
+    data = settings.data / "portal"
+    host = urlsplit(url).hostname or listen.address
+    hosts = {host, listen.address, *section.hosts}
+    if ipaddress.ip_address(listen.address).is_loopback:
+        hosts |= {"localhost", "127.0.0.1", "::1"}
+    return PortalConfig(
+        data=data,
+        database=section.database or f"sqlite:///{(data / 'portal.sqlite').absolute()}",
+        address=listen.address,
+        port=listen.port,
+        url=url,
+        hosts=tuple(sorted(hosts)),
+        demo=demo,
+        session_hours=section.session_hours,
+        secure_cookies=url.startswith("https:"),
+    )
+
+
+def system_upstreams(path: Path = Path("/etc/resolv.conf")) -> tuple[Endpoint, ...]:
+    """Return the resolvers that this machine uses; Quad9 when it names none."""
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    found = []
+    for line in lines:
+        words = line.split()
+        if len(words) >= 2 and words[0] == "nameserver":
+            try:
+                found.append(Endpoint(str(ipaddress.ip_address(words[1].partition("%")[0])), DNS_PORT))
+            except ValueError:
+                continue
+    return tuple(found) or (Endpoint("9.9.9.9", DNS_PORT), Endpoint("149.112.112.112", DNS_PORT))
