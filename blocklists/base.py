@@ -6,7 +6,7 @@ hold the key, and which lists except it. Workers share the pages of the file.
 Layout, little-endian: magic, four u32 lengths (manifest, values, trie, reserved 0), manifest (JSON), values (u16 per
 key, by trie id), trie (marisa), each section padded to eight bytes. marisa opens damaged files without complaint or
 crashes, so the digest of the whole file is compared before anything is mapped; the digest is trusted because a signed
-policy names it.
+policy names it. Head, manifest and values are checked even so: what does not fit together is `BadBase`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,14 @@ from __future__ import annotations
 import hashlib
 import json
 import mmap
+import os
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any
 
 import marisa_trie
 
@@ -27,7 +30,8 @@ from blocklists import names
 MAGIC = b"SGBASE01"
 MAX_SETS = 1 << 16
 MAX_BYTES = 1 << 30
-_HEAD = struct.Struct("<8s4I")
+_HEAD = struct.Struct("<8s4I")  # 24 bytes: the first section is aligned without padding
+_TRIE_MAGIC = b"We love Marisa."
 
 
 class BadBase(ValueError):
@@ -84,8 +88,7 @@ def assemble(lists: tuple[ListInfo, ...], sets: tuple[ListSet, ...], values: byt
         separators=(",", ":"),
         sort_keys=True,
     ).encode()
-    parts = [_HEAD.pack(MAGIC, len(manifest), len(values), len(trie), 0), b""]
-    parts[1] = bytes(_padding(_HEAD.size))
+    parts = [_HEAD.pack(MAGIC, len(manifest), len(values), len(trie), 0)]
     for section in (manifest, values, trie):
         parts += [section, bytes(_padding(len(section)))]
     return b"".join(parts)
@@ -94,16 +97,19 @@ def assemble(lists: tuple[ListInfo, ...], sets: tuple[ListSet, ...], values: byt
 class Base:
     """A mapped base. Immutable and safe to share; `close` is left to the garbage collector (readers may hold it)."""
 
-    __slots__ = ("_map", "_trie", "_values", "digest", "exceptions", "keys", "lists", "sets")
+    __slots__ = ("_map", "_trie", "_values", "bundles", "digest", "exceptions", "keys", "lists", "sets")
+
+    exceptions: frozenset[str]  # names that some list excepts
+    bundles: Mapping[int, tuple[str, ...]]  # a service's list index -> the names that its bundle holds
 
     def __init__(self, view: memoryview, digest: str) -> None:
         """`view` holds the whole file, already compared with `digest`. Raises `BadBase` when it is not sound."""
         if len(view) < _HEAD.size:
             raise BadBase("the base is shorter than its head")
-        magic, manifest_size, values_size, trie_size, _ = _HEAD.unpack_from(view)
-        if magic != MAGIC:
+        magic, manifest_size, values_size, trie_size, reserved = _HEAD.unpack_from(view)
+        if magic != MAGIC or reserved != 0:
             raise BadBase(f"the base begins with {bytes(magic)!r}: this program reads {MAGIC!r}")
-        at = _HEAD.size + _padding(_HEAD.size)
+        at = _HEAD.size
         sections = []
         for size in (manifest_size, values_size, trie_size):
             sections.append(view[at : at + size])
@@ -113,25 +119,37 @@ class Base:
         self.digest = digest
         self._map = view
         self.lists, self.sets, self.keys = _read_manifest(bytes(sections[0]))
+        if values_size != 2 * self.keys:
+            raise BadBase(f"the base has {values_size} bytes of values for {self.keys} keys")
         self._values = sections[1].cast("H")
-        self._trie = marisa_trie.Trie()
-        self._trie.map(sections[2])
-        if len(self._trie) != self.keys or len(self._values) != self.keys:
-            raise BadBase("the base's parts do not belong together: key counts differ")
+        self._trie = _map_trie(sections[2])
+        if len(self._trie) != self.keys:
+            raise BadBase(f"the base's trie has {len(self._trie)} keys where its manifest counts {self.keys}")
         if self.keys and max(self._values) >= len(self.sets):
             raise BadBase("a key names a set that the manifest does not have")
-        except_sets = {number for number, one in enumerate(self.sets) if one.excepts}
-        self.exceptions = frozenset(
-            names.from_key(self._trie.restore_key(at))
-            for at, number in enumerate(self._values if except_sets else ())
-            if number in except_sets
-        )
+        self.exceptions, self.bundles = self._named_apart()
+
+    def _named_apart(self) -> tuple[frozenset[str], Mapping[int, tuple[str, ...]]]:
+        """The few names that are also needed by list: one pass over the values, so that no decision has to search."""
+        services = {index for index, one in enumerate(self.lists) if one.kind is ListKind.SERVICE}
+        wanted = {at for at, one in enumerate(self.sets) if one.excepts or not services.isdisjoint(one.holds)}
+        exceptions: set[str] = set()
+        bundles: dict[int, list[str]] = {index: [] for index in sorted(services)}
+        for at, number in enumerate(self._values) if wanted else ():
+            if number in wanted:
+                name = names.from_key(self._trie.restore_key(at))
+                one = self.sets[number]
+                if one.excepts:
+                    exceptions.add(name)
+                for index in services.intersection(one.holds):
+                    bundles[index].append(name)
+        return frozenset(exceptions), MappingProxyType({index: tuple(found) for index, found in bundles.items()})
 
     @classmethod
     def open(cls, path: Path, digest: str) -> Base:
         """Hash the file at `path`, compare with `digest` (SHA-256 hex), map it. Raises `BadBase` or `OSError`."""
         with path.open("rb") as file:
-            size = path.stat().st_size
+            size = os.fstat(file.fileno()).st_size
             if not _HEAD.size <= size <= MAX_BYTES:
                 raise BadBase(f"the base has {size} bytes")
             view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -141,25 +159,74 @@ class Base:
 
     def listings(self, name: str) -> tuple[Listing, ...]:
         """Return every listing of `name` over all its ancestors, most specific first, exceptions taken away."""
+        matches: list[tuple[str, int]] = list(self._trie.iter_prefixes_with_ids(names.key(name)))
+        if not matches:
+            return ()
         found: list[Listing] = []
         excepted: set[int] = set()
-        matches: list[tuple[str, int]] = list(self._trie.iter_prefixes_with_ids(names.key(name)))
         for key, number in reversed(matches):
             one = self.sets[self._values[number]]
-            entry = names.from_key(key)
-            excepted.update(one.excepts)
-            found += [Listing(index, entry) for index in one.holds if index not in excepted]
+            if one.excepts:
+                excepted.update(one.excepts)
+            if one.holds:
+                entry = names.from_key(key)
+                found += [Listing(index, entry) for index in one.holds if index not in excepted]
         return tuple(found)
+
+
+def _map_trie(section: memoryview) -> marisa_trie.Trie:
+    trie = marisa_trie.Trie()
+    if bytes(section[: len(_TRIE_MAGIC)]) != _TRIE_MAGIC:
+        raise BadBase("the base's trie does not begin like one")
+    try:
+        trie.map(section)
+    except RuntimeError as error:
+        raise BadBase(f"the base's trie cannot be read: {error}") from None
+    return trie
 
 
 def _read_manifest(data: bytes) -> tuple[tuple[ListInfo, ...], tuple[ListSet, ...], int]:
     try:
-        plain = cast(dict[str, Any], json.loads(data))
-        lists = tuple(ListInfo(**{**one, "kind": ListKind(one["kind"])}) for one in plain["lists"])
-        sets = tuple(ListSet(tuple(holds), tuple(excepts)) for holds, excepts in plain["sets"])
-        keys = int(plain["keys"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        plain = json.loads(data.decode(), object_pairs_hook=_Pairs)
+        lists = tuple(_list_info(one) for one in _a(list, plain["lists"]))
+        sets = tuple(_list_set(one, len(lists)) for one in _a(list, plain["sets"]))
+        keys: int = _a(int, plain["keys"])
+    except BadBase:
+        raise
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadBase(f"the base's manifest cannot be read: {error}") from None
-    if any(not 0 <= index < len(lists) for one in sets for index in (*one.holds, *one.excepts)):
-        raise BadBase("a set names a list that the manifest does not have")
+    if len({one.id for one in lists}) != len(lists):
+        raise BadBase("the base's manifest names a list twice")
     return lists, sets, keys
+
+
+class _Pairs(dict[str, Any]):
+    """A JSON object; a key that stands twice in it is refused."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        if len(self) != len(pairs):
+            raise BadBase("the base's manifest has a key twice in one object")
+
+
+def _a(cls: type, value: Any) -> Any:
+    if type(value) is not cls:
+        raise BadBase(f"the base's manifest has a {type(value).__name__} where a {cls.__name__} belongs")
+    return value
+
+
+def _list_info(plain: Any) -> ListInfo:
+    info = ListInfo(**{**_a(_Pairs, plain), "kind": ListKind(_a(str, plain["kind"]))})
+    for text in (info.id, info.title, info.category, info.source_digest):
+        _a(str, text)
+    for number in (info.fetched_at, info.names):
+        _a(int, number)
+    return info
+
+
+def _list_set(plain: Any, lists: int) -> ListSet:
+    holds, excepts = _a(list, plain)
+    for index in (*_a(list, holds), *_a(list, excepts)):
+        if not 0 <= _a(int, index) < lists:
+            raise BadBase("a set names a list that the manifest does not have")
+    return ListSet(tuple(holds), tuple(excepts))

@@ -36,6 +36,16 @@ def parse_address(text: str) -> Address:
     return address
 
 
+def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Return the network of `text` (CIDR); one of IPv4-mapped addresses becomes the IPv4 one. Raises `ValueError`."""
+    network = ipaddress.ip_network(text)
+    if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
 class ClientTable:
     """Immutable look-up from (client, asked) to the group. One dictionary per prefix length, longest first."""
 
@@ -50,7 +60,7 @@ class ClientTable:
                 if (other := asked.setdefault(address, group.id)) != group.id:
                     raise AmbiguousGroups(f"groups {other!r} and {group.id!r} both claim clients that ask {address}")
             for text in group.networks:
-                network = ipaddress.ip_network(text)
+                network = parse_network(text)
                 table = lengths.setdefault((network.version, network.prefixlen), {})
                 prefix = int(network.network_address)
                 if (other := table.setdefault(prefix, group.id)) != group.id:
@@ -66,6 +76,8 @@ class ClientTable:
         """Return the group of `client`; `asked` is the address of ours that received the question, when known."""
         if asked is not None and (group := self._asked.get(asked)) is not None:
             return Membership(group, f"asked {asked}")
+        if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:
+            client = client.ipv4_mapped
         number = int(client)
         for length, mask, table in self._by_length[client.version]:
             prefix = number & mask

@@ -1,14 +1,14 @@
 """Names to base: streaming in, deterministic bytes out.
 
 Each source's names are folded into one dictionary from key to the number of its set of lists, so memory follows the
-number of distinct names, not of listings. Same inputs in the same order, same bytes. No clock, no disk, no network.
+number of distinct names, not of listings. Same lists in the same order, same bytes, whatever the order of the names
+within a list. No clock, no disk, no network.
 """
 
 from __future__ import annotations
 
 import array
 import hashlib
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +21,10 @@ from blocklists.seed import Seed
 
 class TooManySets(ValueError):
     """More different combinations of lists than a base can number."""
+
+
+class DuplicateList(ValueError):
+    """Two sources with one id: no correction could tell them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Source:
 def compile_base(sources: Iterable[Source], progress: Callable[[str, int], None] | None = None) -> bytes:
     """Return the bytes of the base that holds `sources`.
 
-    `progress(list id, names so far)` is called after each source. Raises `TooManySets`.
+    `progress(list id, names so far)` is called after each source. Raises `TooManySets` or `DuplicateList`.
     """
     folder = _Folder()
     infos: list[ListInfo] = []
@@ -52,14 +56,23 @@ def compile_base(sources: Iterable[Source], progress: Callable[[str, int], None]
         )
         if progress is not None:
             progress(source.id, len(folder.keys))
+    if len({info.id for info in infos}) != len(infos):
+        raise DuplicateList("two lists have the same id")
     keys = _without_subsumed(folder.keys, folder.sets)
+    sets, numbers = _renumbered(set(keys.values()), folder.sets)
     trie = marisa_trie.Trie(keys)
     values = array.array("H", bytes(2 * len(keys)))
     for key, number in keys.items():
-        values[trie[key]] = number
-    if sys.byteorder == "big":
-        values.byteswap()
-    return assemble(tuple(infos), tuple(folder.sets), values.tobytes(), trie.tobytes())
+        values[trie[key]] = numbers[number]
+    return assemble(tuple(infos), sets, values.tobytes(), trie.tobytes())
+
+
+def _renumbered(used: set[int], sets: list[ListSet]) -> tuple[tuple[ListSet, ...], dict[int, int]]:
+    """The sets in use in an order of their own, not of arrival, and old number -> new number."""
+    if len(used) > MAX_SETS:
+        raise TooManySets(f"{len(used)} combinations of lists, where a base has {MAX_SETS}; switch some lists off")
+    order = sorted(used, key=lambda number: (sets[number].holds, sets[number].excepts))
+    return tuple(sets[number] for number in order), {old: new for new, old in enumerate(order)}
 
 
 class _Folder:
@@ -96,8 +109,6 @@ class _Folder:
             new = ListSet(tuple(one for one in old.holds if one != index), tuple(sorted({*old.excepts, index})))
         if (found := self._numbers.get(new)) is not None:
             return found
-        if len(self.sets) == MAX_SETS:
-            raise TooManySets(f"more than {MAX_SETS} combinations of lists; switch some lists off")
         self.sets.append(new)
         return self._numbers.setdefault(new, len(self.sets) - 1)
 

@@ -32,13 +32,14 @@ from blocklists.policy import (
     Action,
     AnswerStyle,
     Category,
+    CustomBlock,
     Grant,
     Match,
     Reason,
     ReasonKind,
     Verdict,
 )
-from blocklists.rules import Rules
+from blocklists.rules import Opening, Rules
 
 NO_GRANTS: frozenset[int] = frozenset()
 
@@ -94,12 +95,21 @@ class _Question:
     rules: Rules
     now: float
     via: frozenset[int]
-    listings: tuple[Listing, ...] = ()
+    listings: tuple[Listing, ...] = ()  # set by step 2
+    openings: tuple[tuple[str, Opening], ...] = ()  # set by step 6: what touches this name, in force or not
+    valid_until: float = FOREVER  # set by step 6: when the first of them may start or end
     found: str = ""
     ancestors: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.ancestors = tuple(names.ancestors(self.name))
+
+    def touched_by(self, above: str, match: Match, grant: int = 0) -> bool:
+        """True when an entry at `above` (the name or an ancestor) matches. `via` matches like a subtree, but only
+        targets of its own grant's names."""
+        if match is Match.EXACT:
+            return above == self.name
+        return match is Match.SUBTREE or grant in self.via
 
 
 def _brake(question: _Question) -> Verdict | None:
@@ -118,15 +128,17 @@ def _corrections(question: _Question) -> Verdict | None:
     if not listings:
         return None
     removed: set[str] = set()
+    notes: list[str] = []
     for above in question.ancestors:
-        exact = above == question.name
-        if (match := rules.protected.get(above)) is not None and (exact or match is Match.SUBTREE):
+        match = rules.protected.get(above)
+        if match is not None and question.touched_by(above, match):
             question.found = f"{above} is in the protected set: no list may block it"
             return None
         for correction in rules.corrections.get(above, ()):
-            if exact or correction.match is Match.SUBTREE:
+            if question.touched_by(above, correction.match):
                 removed.update(correction.lists)
-                question.found = f"correction {correction.number} at {above} takes {', '.join(correction.lists)} away"
+                notes.append(f"correction {correction.number} at {above} takes {', '.join(correction.lists)} away")
+    question.found = "; ".join(notes)
     if "*" not in removed:
         question.listings = tuple(one for one in listings if rules.base.lists[one.list].id not in removed)
     return None
@@ -161,48 +173,59 @@ def _own(question: _Question) -> Verdict | None:
 
 def _grants_and_blocks(question: _Question) -> Verdict | None:
     rules = question.rules
-    changes = _next_change(question)
-    for above in question.ancestors:
-        exact = above == question.name
-        for match in (Match.EXACT, Match.SUBTREE) if exact else (Match.SUBTREE,):
-            for block in rules.blocks.get(above, ()):
-                if block.match is match:
-                    question.found = f"custom block {block.number} at {above}"
-                    reason = Reason(ReasonKind.CUSTOM, entry=above, number=block.number)
-                    return _block(question, reason, AnswerStyle.NXDOMAIN, changes)
-            grant = _open_grant(question, above, match)
-            if grant is not None:
-                reason = Reason(ReasonKind.GRANT, entry=above, number=grant.number, authority=grant.authority)
-                question.found = f"grant {grant.number} ({grant.authority.kind} {grant.authority.number}) at {above}"
-                blocked = _listed(question)
-                lifted = blocked.reason if blocked is not None else None
-                return Verdict(Action.ALLOW, reason, lifted=lifted, valid_until=changes)
-    return None
-
-
-def _open_grant(question: _Question, above: str, match: Match) -> Grant | None:
-    """The grant with the lowest number that opens `above` this way now. A `via` entry opens like a subtree, but only
-    for targets of its own grant's names."""
-    for opening in question.rules.openings.get(above, ()):
-        here = opening.match is match or (
-            opening.match is Match.VIA and match is Match.SUBTREE and opening.grant.number in question.via
+    _find_openings(question)
+    if not question.openings and not rules.blocks:
+        return None
+    # Each rule in force, with its rank: most specific, then exact before subtree, then block before grant.
+    ranked: list[tuple[tuple[int, bool, bool, int], CustomBlock | Grant]] = []
+    for depth, above in enumerate(question.ancestors):
+        ranked += [
+            ((depth, block.match is not Match.EXACT, False, block.number), block)
+            for block in rules.blocks.get(above, ())
+            if question.touched_by(above, block.match)
+        ]
+    for above, opening in question.openings:
+        grant = opening.grant
+        if windows.is_open(grant.window, question.now, rules.zone):
+            depth = question.ancestors.index(above)
+            ranked.append(((depth, opening.match is not Match.EXACT, True, grant.number), grant))
+    if not ranked:
+        question.found = "; ".join(
+            f"grant {opening.grant.number} at {above} is not in force now" for above, opening in question.openings
         )
-        if here and windows.is_open(opening.grant.window, question.now, question.rules.zone):
-            return opening.grant
-    return None
+        return None
+    rank, winner = min(ranked, key=lambda one: one[0])
+    above = question.ancestors[rank[0]]
+    if isinstance(winner, CustomBlock):
+        question.found = f"custom block {winner.number} at {above}"
+        reason = Reason(ReasonKind.CUSTOM, entry=above, number=winner.number)
+        # An exact block says nothing of the names below, which NXDOMAIN would deny (RFC 8020).
+        style = AnswerStyle.NODATA if winner.match is Match.EXACT else AnswerStyle.NXDOMAIN
+        return _block(question, reason, style)
+    question.found = f"grant {winner.number} ({winner.authority.kind} {winner.authority.number}) at {above}"
+    reason = Reason(ReasonKind.GRANT, entry=above, number=winner.number, authority=winner.authority)
+    blocked = _listed(question)
+    lifted = None if blocked is None else blocked.reason
+    return Verdict(Action.ALLOW, reason, lifted=lifted, valid_until=question.valid_until)
 
 
-def _next_change(question: _Question) -> float:
-    """The next moment at which a grant that touches this name starts or ends."""
+def _find_openings(question: _Question) -> None:
+    """Note the grants' entries that touch this name, and when the first of them may start or end."""
     rules = question.rules
-    return min(
-        (
-            windows.next_change(opening.grant.window, question.now, rules.zone)
+    question.openings = tuple(
+        [
+            (above, opening)
+            for layer in rules.openings
             for above in question.ancestors
-            for opening in rules.openings.get(above, ())
-        ),
-        default=FOREVER,
+            if above in layer
+            for opening in layer[above]
+            if question.touched_by(above, opening.match, opening.grant.number)
+        ]
     )
+    if question.openings:
+        question.valid_until = min(
+            windows.next_change(opening.grant.window, question.now, rules.zone) for _, opening in question.openings
+        )
 
 
 def _listed_or_switched(question: _Question) -> Verdict | None:
@@ -229,19 +252,19 @@ def _listed(question: _Question) -> Verdict | None:
     kind = ReasonKind.SERVICE if listing.list in rules.by_switch else ReasonKind.CATEGORY
     question.found = question.found or _listed_by(question, listing)
     reason = _listing_reason(question, listing, kind)
-    return _block(question, reason, _category(question, listing).style, _next_change(question))
+    return _block(question, reason, _category(question, listing).style)
 
 
 def _default(question: _Question) -> Verdict:
     question.found = "no rule forbids it"
-    return Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT), valid_until=_next_change(question))
+    return Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT), valid_until=question.valid_until)
 
 
-def _block(question: _Question, reason: Reason, style: AnswerStyle, valid_until: float = FOREVER) -> Verdict:
+def _block(question: _Question, reason: Reason, style: AnswerStyle) -> Verdict:
     """A block; NODATA in place of NXDOMAIN where an exception lies below, which NXDOMAIN would deny (RFC 8020)."""
-    if style is AnswerStyle.NXDOMAIN and question.name in question.rules.carved:
+    if style is AnswerStyle.NXDOMAIN and any(question.name in layer for layer in question.rules.carved):
         style = AnswerStyle.NODATA
-    return Verdict(Action.BLOCK, reason, style, valid_until=valid_until)
+    return Verdict(Action.BLOCK, reason, style, valid_until=question.valid_until)
 
 
 def _category(question: _Question, listing: Listing) -> Category:

@@ -2,28 +2,34 @@
 
 `dump` is deterministic: the same policy, the same bytes. `load` is strict: duplicate keys, floats, unknown or missing
 fields and values out of bounds are refused with one declared error that names the path. Signatures and digests are
-over the stored bytes and are checked by `snapshot.py` before anything here runs.
+over the stored bytes; `signature.py` has checked them before anything here runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import json
+import re
 import types
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import cache
+from reprlib import repr as shown  # bounded in length and depth: what is refused may be huge, or nested deeply
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from blocklists import names
+from blocklists import clients, names
 from blocklists.policy import EVERY_SITE, UNASSIGNED, Correction, CustomBlock, Entry, Match, Policy, Window
 
 FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 MAX_INT = 2**53  # what every JSON reader carries exactly
+MAX_TIME = 32_503_680_000  # the year 3000: a calendar can hold every moment of a policy
+MAX_TEXT = 1000  # characters of one string
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and halves that UTF-8 cannot hold
 
 
 class BadPolicy(ValueError):
@@ -39,7 +45,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if dataclasses.is_dataclass(value):
-        return {field: _plain(getattr(value, field)) for field in _fields(type(value))}
+        cls: type = type(value)
+        return {field: _plain(getattr(value, field)) for field in _fields(cls)}
     return value
 
 
@@ -53,13 +60,13 @@ def load(data: bytes) -> Policy:
     if len(data) > MAX_BYTES:
         raise BadPolicy(f"a policy has at most {MAX_BYTES} bytes; this one has {len(data)}")
     try:
-        plain = json.loads(data, object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
+        plain = json.loads(data.decode(), object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
     except BadPolicy:
         raise
     except (ValueError, RecursionError) as error:
         raise BadPolicy(f"this is not JSON: {error}") from None
     if isinstance(plain, dict) and plain.get("format") != FORMAT:
-        raise BadPolicy(f"format {plain.get('format')!r}: this program reads format {FORMAT}")
+        raise BadPolicy(f"format {shown(plain.get('format'))}: this program reads format {FORMAT}")
     policy: Policy = _reader(Policy)(plain, "policy")
     _check(policy)
     return policy
@@ -68,12 +75,13 @@ def load(data: bytes) -> Policy:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise BadPolicy(f"a key stands twice in one object: {sorted(key for key, _ in pairs)[:5]}")
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise BadPolicy(f"the key {shown(twice)} stands twice in one object")
     return found
 
 
 def _no_float(text: str) -> Any:
-    raise BadPolicy(f"{text}: numbers are whole")
+    raise BadPolicy(f"{text[:40]}: numbers are whole")
 
 
 _Reader = Callable[[Any, str], Any]
@@ -115,7 +123,7 @@ def _object_reader(cls: type) -> _Reader:
             raise BadPolicy(f"{path}: an object belongs here")
         if value.keys() != known:
             odd = sorted(value.keys() ^ known)
-            raise BadPolicy(f"{path}: unknown or missing field {odd[0]!r}")
+            raise BadPolicy(f"{path}: unknown or missing field {shown(odd[0])}")
         return cls(*[read(value[name], f"{path}.{name}") for name, read in readers])
 
     return reader
@@ -126,7 +134,7 @@ def _enum_reader(cls: type[StrEnum]) -> _Reader:
         try:
             return cls(value)
         except ValueError:
-            raise BadPolicy(f"{path}: {value!r} is not one of {', '.join(cls)}") from None
+            raise BadPolicy(f"{path}: {shown(value)} is not one of {', '.join(cls)}") from None
 
     return reader
 
@@ -136,7 +144,9 @@ def _scalar_reader(cls: type) -> _Reader:
         if type(value) is not cls:
             raise BadPolicy(f"{path}: {cls.__name__} belongs here")
         if isinstance(value, int) and not 0 <= value <= MAX_INT:
-            raise BadPolicy(f"{path}: {value} is out of bounds")
+            raise BadPolicy(f"{path}: {shown(value)} is out of bounds")
+        if isinstance(value, str) and (len(value) > MAX_TEXT or _UNPRINTABLE.search(value)):
+            raise BadPolicy(f"{path}: {shown(value)} is too long, or holds what cannot be printed")
         return value
 
     return reader
@@ -146,10 +156,11 @@ def _check(policy: Policy) -> None:
     """What the types cannot say: canonical names, known references, unique ids, readable networks, sane windows."""
     if len(policy.base) != 64 or not set(policy.base) <= set("0123456789abcdef"):
         raise BadPolicy("policy.base: a SHA-256 in lower-case hex belongs here")
+    _moment(policy.created_at, "policy.created_at")
     try:
         ZoneInfo(policy.zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise BadPolicy(f"policy.zone: {policy.zone!r} is not a time zone") from None
+        raise BadPolicy(f"policy.zone: {shown(policy.zone)} is not a time zone") from None
     _unique("categories", (category.id for category in policy.categories))
     _unique("groups", (group.id for group in policy.groups))
     for kind in ("grants", "corrections", "brakes", "blocks"):
@@ -160,7 +171,7 @@ def _check(policy: Policy) -> None:
         if group.id == UNASSIGNED or group.site == EVERY_SITE:
             raise BadPolicy(f"{where}: this word is reserved")
         if unknown := set(group.blocks) - known:
-            raise BadPolicy(f"{where}: no category {sorted(unknown)[0]!r}")
+            raise BadPolicy(f"{where}: no category {shown(sorted(unknown)[0])}")
         _unique(f"{where} services", (switch.service for switch in group.services))
         for network in group.networks:
             _network(network, where)
@@ -177,6 +188,9 @@ def _check(policy: Policy) -> None:
         _name(item.name, "policy")
         if item.match is Match.VIA:
             raise BadPolicy(f"policy: `via` at {item.name!r}: only a grant's entry can be that")
+    for correction in policy.corrections:
+        if "*" in correction.lists and len(correction.lists) != 1:
+            raise BadPolicy(f"policy.corrections {correction.number}: `*` stands alone")
     for block in policy.blocks:
         _sites(block.sites, f"policy.blocks {block.number}")
     for brake in policy.brakes:
@@ -189,7 +203,7 @@ def _unique(where: str, ids: Iterable[object]) -> None:
     seen = set()
     for one in ids:
         if one in seen:
-            raise BadPolicy(f"policy.{where}: {one!r} stands twice")
+            raise BadPolicy(f"policy.{where}: {shown(one)} stands twice")
         seen.add(one)
 
 
@@ -203,7 +217,14 @@ def _sites(sites: tuple[str, ...], where: str) -> None:
         raise BadPolicy(f"{where}: `*` stands alone")
 
 
+def _moment(seconds: int, where: str) -> None:
+    if seconds > MAX_TIME:
+        raise BadPolicy(f"{where}: {seconds} lies beyond the year 3000; these are seconds since 1970")
+
+
 def _window(window: Window, where: str) -> None:
+    _moment(window.starts_at, where)
+    _moment(window.ends_at or 0, where)
     if window.ends_at is not None and window.ends_at <= window.starts_at:
         raise BadPolicy(f"{where}: the window ends before it starts")
     for hours in window.hours:
@@ -213,13 +234,13 @@ def _window(window: Window, where: str) -> None:
 
 def _network(text: str, where: str) -> None:
     try:
-        ipaddress.ip_network(text)
+        clients.parse_network(text)
     except ValueError as error:
         raise BadPolicy(f"{where}: {error}") from None
 
 
 def _address(text: str, where: str) -> None:
     try:
-        ipaddress.ip_address(text)
+        clients.parse_address(text)
     except ValueError as error:
         raise BadPolicy(f"{where}: {error}") from None

@@ -1,7 +1,8 @@
 """A policy as look-up tables: the effective policy (`Rules`) of each group.
 
-Groups that resolve to the same rules share one object, and with it the resolver's memos. Built once per snapshot,
-never changed.
+Groups that resolve to the same rules share one object, and with it the resolver's memos. What many groups have in
+common (the grants of every site, say) is a *layer* that they share, so 300 groups do not copy 10,000 grants. Built once
+per snapshot, never changed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from blocklists import names
 from blocklists.base import Base, ListKind
 from blocklists.policy import (
     EVERY_SITE,
@@ -38,7 +38,7 @@ class Opening:
     match: Match
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """The effective policy of one or more groups. Names are canonical; list indexes are the base's."""
 
@@ -52,13 +52,13 @@ class Rules:
     corrections: Mapping[str, tuple[Correction, ...]]
     protected: Mapping[str, Match]
     own: frozenset[str]
-    openings: Mapping[str, tuple[Opening, ...]]
+    openings: tuple[Mapping[str, tuple[Opening, ...]], ...]  # layers; a name can stand in several
     blocks: Mapping[str, tuple[CustomBlock, ...]]
     locked: frozenset[int]  # lists of locked categories
     blocked: frozenset[int]  # lists that this group's categories and service switches block
     by_switch: frozenset[int]  # those of `blocked` that a service's own switch blocks
     allowed: frozenset[int]  # services that this group's switches allow
-    carved: frozenset[str]  # names with an exception somewhere below: blocked with NODATA, never NXDOMAIN
+    carved: tuple[frozenset[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
 
 
 def rules_by_group(policy: Policy, base: Base) -> dict[str, Rules]:
@@ -78,6 +78,14 @@ def rules_by_group(policy: Policy, base: Base) -> dict[str, Rules]:
     return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """Grants that always come together, by the names that they open."""
+
+    openings: Mapping[str, tuple[Opening, ...]]
+    carved: frozenset[str]
+
+
 class _Builder:
     """What all groups share is made once; what differs is made once per distinct combination."""
 
@@ -86,12 +94,24 @@ class _Builder:
         self._base = base
         self._zone = ZoneInfo(policy.zone)
         self._categories = {category.id: category for category in policy.categories}
-        self._brakes = {brake.name: brake.number for brake in policy.brakes}
+        self._brakes: dict[str, int] = {}
+        for brake in policy.brakes:
+            self._brakes[brake.name] = min(brake.number, self._brakes.get(brake.name, brake.number))
         self._corrections = _by_name((one.name, one) for one in policy.corrections)
-        self._protected = {entry.name: entry.match for entry in policy.protected}
+        self._protected: dict[str, Match] = {}
+        for entry in policy.protected:  # twice the same name: the wider one counts
+            if self._protected.get(entry.name) is not Match.SUBTREE:
+                self._protected[entry.name] = entry.match
         self._own = frozenset(policy.own)
         self._locked = frozenset(index for index, one in enumerate(base.lists) if self._categories[one.category].locked)
         self._always_carved = _above((*self._corrections, *self._protected, *self._own, *base.exceptions))
+        self._bundles_carved: dict[frozenset[int], frozenset[str]] = {}
+        self._grants: dict[tuple[str, Audience], list[Grant]] = {}
+        for grant in policy.grants:
+            for scope in {(site, audience) for site in grant.sites for audience in grant.audiences}:
+                self._grants.setdefault(scope, []).append(grant)
+        self._layers: dict[tuple[int, ...], _Layer] = {}
+        self._layer_of_scope: dict[tuple[str, Audience], _Layer] = {}
         self._made: dict[object, Rules] = {}
 
     def unassigned(self) -> Rules:
@@ -99,25 +119,47 @@ class _Builder:
         return self._make(frozenset(self._categories), {}, (), self._policy.blocks)
 
     def of(self, group: Group) -> Rules:
-        def here(sites: tuple[str, ...], audiences: tuple[Audience, ...]) -> bool:
-            return group.audience in audiences and (group.site in sites or sites == (EVERY_SITE,))
-
-        grants = tuple(grant for grant in self._policy.grants if here(grant.sites, grant.audiences))
-        blocks = tuple(block for block in self._policy.blocks if here(block.sites, block.audiences))
+        layers = tuple(
+            self._layer(scope)
+            for scope in ((EVERY_SITE, group.audience), (group.site, group.audience))
+            if scope in self._grants
+        )
         switches = {one.service: one.switch for one in group.services}
-        return self._make(frozenset(group.blocks), switches, grants, blocks)
+        return self._make(frozenset(group.blocks), switches, layers, self._blocks(group))
+
+    def _blocks(self, group: Group) -> tuple[CustomBlock, ...]:
+        """Guests take the students' blocks (and, unlike them, no grant that does not name guests)."""
+        audiences = {group.audience, Audience.STUDENTS} if group.audience is Audience.GUESTS else {group.audience}
+        return tuple(
+            block
+            for block in self._policy.blocks
+            if (group.site in block.sites or EVERY_SITE in block.sites) and not audiences.isdisjoint(block.audiences)
+        )
+
+    def _layer(self, scope: tuple[str, Audience]) -> _Layer:
+        if (found := self._layer_of_scope.get(scope)) is not None:
+            return found
+        grants = self._grants[scope]
+        identity = tuple(grant.number for grant in grants)
+        layer = self._layers.get(identity)
+        if layer is None:
+            entries = ((grant, entry) for grant in grants for entry in grant.entries)
+            openings = _by_name((entry.name, Opening(grant, entry.match)) for grant, entry in entries)
+            layer = self._layers[identity] = _Layer(openings, _above(openings))
+        self._layer_of_scope[scope] = layer
+        return layer
 
     def _make(
         self,
         blocks: frozenset[str],
         switches: dict[str, Switch],
-        grants: tuple[Grant, ...],
+        layers: tuple[_Layer, ...],
         customs: tuple[CustomBlock, ...],
     ) -> Rules:
         identity = (
             blocks,
             frozenset(switches.items()),
-            tuple(grant.number for grant in grants),
+            tuple(id(layer) for layer in layers),  # layers are interned, and live as long as this builder
             tuple(block.number for block in customs),
         )
         if identity in self._made:
@@ -125,7 +167,7 @@ class _Builder:
         by_switch = self._services(switches, Switch.BLOCK)
         allowed = self._services(switches, Switch.ALLOW)
         by_category = {index for index, one in enumerate(self._base.lists) if one.category in blocks}
-        openings = _by_name((entry.name, Opening(grant, entry.match)) for grant in grants for entry in grant.entries)
+        carved = (self._always_carved, self._below_bundles(allowed), *(layer.carved for layer in layers))
         rules = Rules(
             number=len(self._made),
             groups=(),
@@ -137,16 +179,22 @@ class _Builder:
             corrections=self._corrections,
             protected=self._protected,
             own=self._own,
-            openings=openings,
+            openings=tuple(layer.openings for layer in layers),
             blocks=_by_name((block.name, block) for block in customs),
             locked=self._locked,
             blocked=frozenset((by_category | by_switch) - allowed),
             by_switch=by_switch,
             allowed=allowed,
-            carved=self._always_carved | _above(openings),
+            carved=tuple(one for one in carved if one),
         )
         self._made[identity] = rules
         return rules
+
+    def _below_bundles(self, allowed: frozenset[int]) -> frozenset[str]:
+        """Names above one that an allowed service opens."""
+        if allowed not in self._bundles_carved:
+            self._bundles_carved[allowed] = _above(name for index in allowed for name in self._base.bundles[index])
+        return self._bundles_carved[allowed]
 
     def _services(self, switches: dict[str, Switch], wanted: Switch) -> frozenset[int]:
         return frozenset(
@@ -164,5 +212,11 @@ def _by_name(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
 
 
 def _above(found: Iterable[str]) -> frozenset[str]:
-    """Every name above one of `found`, the names themselves left out."""
-    return frozenset(above for name in found for above in list(names.ancestors(name))[1:])
+    """Every name above one of `found`; a name of `found` itself only when another lies below it."""
+    above: set[str] = set()
+    for name in found:
+        at = name.find(".")
+        while at != -1 and (parent := name[at + 1 :]) not in above:  # a parent that is there brought its own parents
+            above.add(parent)
+            at = name.find(".", at + 1)
+    return frozenset(above)

@@ -29,9 +29,15 @@ def sign(data: bytes, key: Ed25519PrivateKey) -> str:
 
 
 def verify(data: bytes, signature: str, public_key: bytes) -> None:
-    """Return when `signature` (hex) over `data` was made by the holder of `public_key` (32 bytes); else raise."""
+    """Return when `signature` over `data` was made by the holder of `public_key` (32 bytes); else raise `BadSignature`.
+
+    One signature has one spelling, 128 lower-case hex digits: upper case and spaces are refused.
+    """
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(bytes.fromhex(signature), CONTEXT + data)
+        raw = bytes.fromhex(signature)
+        if raw.hex() != signature:
+            raise ValueError("not the canonical spelling")
+        Ed25519PublicKey.from_public_bytes(public_key).verify(raw, CONTEXT + data)
     except (InvalidSignature, ValueError):
         raise BadSignature("the policy is not signed by this district's portal") from None
 

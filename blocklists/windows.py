@@ -6,6 +6,7 @@ daylight-saving changes: 08:00–15:00 is 08:00–15:00 on the day the clocks ch
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,7 +19,7 @@ def is_open(window: Window, now: float, zone: ZoneInfo) -> bool:
         return False
     if not window.hours:
         return True
-    local = datetime.fromtimestamp(now, zone)
+    local = _local(now, zone)
     minute = local.hour * 60 + local.minute
     day = local.weekday()
     return any(day in hours.days and hours.start <= minute < hours.end for hours in window.hours)
@@ -41,7 +42,7 @@ def _next_edge(window: Window, now: float, zone: ZoneInfo) -> float:
 
     A midnight is a safe answer (the caller asks again then), so one day of look-ahead is enough.
     """
-    local = datetime.fromtimestamp(now, zone)
+    local = _local(now, zone)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     edges = [_at(midnight, 24 * 60)]
     for hours in window.hours:
@@ -53,6 +54,11 @@ def _next_edge(window: Window, now: float, zone: ZoneInfo) -> float:
     if change is not None:
         edges.append(change)
     return min((edge for edge in edges if edge > now), default=now + 60)
+
+
+def _local(now: float, zone: ZoneInfo) -> datetime:
+    """The whole second that has begun. `fromtimestamp` rounds a fraction up, and would open a moment early."""
+    return datetime.fromtimestamp(math.floor(now), zone)
 
 
 def _at(midnight: datetime, minute: int, fold: int = 0) -> float:
