@@ -1,0 +1,146 @@
+"""The compiled bases that this portal can offer: files named by their digest, in `objects/` of the data folder.
+
+A file appears whole (temporary name, fsync, rename) and never changes; the row that names it comes after it, so a
+crash leaves at worst a file that nobody names. The digest is compared whenever a file is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+from pathlib import Path
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from blocklists.base import BadBase, Base
+from blocklists.compile import compile_base, seed_sources
+from blocklists.seed import Seed, load_seed
+from portal.config import PortalConfig
+from portal.models import BaseFile
+
+SEED_FILE = "seed"
+
+
+class Bases:
+    """Opens base files by digest and keeps the two newest mapped. Thread-safe; what it returns is immutable."""
+
+    KEEP = 2  # the current one, and the one that a publication under way may still build on
+
+    def __init__(self, data: Path) -> None:
+        self.folder = data / "objects"
+        self._lock = threading.Lock()
+        self._open: dict[str, Base] = {}
+
+    def path(self, digest: str) -> Path:
+        """Return where the base of this digest lies, or would lie. `digest` is 64 hex digits; anything else raises."""
+        if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
+            raise ValueError(f"{digest[:80]!r} is no digest")
+        return self.folder / digest
+
+    def open(self, digest: str) -> Base:
+        """Return the mapped base. Raises `BadBase` (damaged) or `OSError` (not there)."""
+        with self._lock:
+            found = self._open.get(digest)
+            if found is None:
+                found = Base.open(self.path(digest), digest)
+                while len(self._open) >= self.KEEP:
+                    self._open.pop(next(iter(self._open)))
+                self._open[digest] = found
+            return found
+
+    def store(self, data: bytes) -> str:
+        """Keep these bytes, durable when this returns; return their digest."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.path(digest)
+        if not path.exists() or _digest_of(path) != digest:
+            _write(path, data)
+        return digest
+
+    @property
+    def seed(self) -> str:
+        """Digest of the base that was last made from the shipped seed, so that a new release's seed can replace it."""
+        try:
+            return (self.folder / SEED_FILE).read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def set_seed(self, digest: str) -> None:
+        if self.seed != digest:
+            _write(self.folder / SEED_FILE, f"{digest}\n".encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, durably."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _digest_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def ensure_base(config: PortalConfig, session: Session, now: int, seed: Seed | None = None) -> BaseFile:
+    """Return the base to publish on, compiled from the seed when there is none or the shipped seed has changed.
+
+    A base that was adopted from elsewhere stays current: it is replaced by a list update, not by a new release's seed.
+    """
+    bases = Bases(config.data)
+    current = current_base(session)
+    if current is not None and current.digest != bases.seed and bases.path(current.digest).exists():
+        return current
+    data = compile_base(seed_sources(seed or load_seed()))
+    digest = bases.store(data)
+    bases.set_seed(digest)
+    return _make_current(session, digest, len(data), Base(memoryview(data), digest).keys, now)
+
+
+def adopt_base(config: PortalConfig, session: Session, path: Path, now: int) -> BaseFile:
+    """Make the base file at `path` the current one; return its row. Raises `BadBase` or `OSError`.
+
+    The caller asks for a publication in the same transaction, as for every change that nodes must hear of.
+    """
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    base = Base(memoryview(data), digest)
+    return _make_current(session, Bases(config.data).store(data), len(data), base.keys, now)
+
+
+def current_base(session: Session) -> BaseFile | None:
+    """Return the row of the base that the next policy is made for; None before the first start."""
+    return session.exec(select(BaseFile).where(col(BaseFile.current))).first()
+
+
+def require_base(session: Session) -> BaseFile:
+    found = current_base(session)
+    if found is None:
+        raise BadBase("there is no base yet: the portal has not finished its first start")
+    return found
+
+
+def _make_current(session: Session, digest: str, size: int, names: int, now: int) -> BaseFile:
+    session.execute(update(BaseFile).where(col(BaseFile.digest) != digest).values(current=False))
+    row = session.get(BaseFile, digest)
+    if row is None:
+        row = BaseFile(digest=digest, size=size, names=names, created_at=now, current=True)
+    row.current = True
+    session.add(row)
+    session.flush()
+    return row
