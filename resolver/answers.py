@@ -1,0 +1,144 @@
+"""Verdict to records, TTL and extended error; and the answer as the client gets it.
+
+An `Answer` is what follows the question in a message, wherever it came from: an upstream reply, or our own words. It
+is spliced behind the client's header and question, so it fits every case and id of the same question. Never decides
+anything. RFC 2308 (negative answers), RFC 8914 (extended errors), RFC 8482 (ANY).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from blocklists import names
+from blocklists.policy import FOREVER, AnswerStyle, Policy, ReasonKind, Verdict
+from resolver import wire
+from resolver.wire import Query
+
+BLOCK_TTL = 10  # seconds a blocked answer lives in other caches
+LIFTED_TTL = 60  # the longest TTL of an answer that only a grant lets through
+ANY_TTL = 60
+
+EDE = 15  # option code
+EDE_STALE, EDE_FORGED, EDE_NOT_READY, EDE_BLOCKED, EDE_CENSORED, EDE_PROHIBITED, EDE_NOT_RECURSIVE = (
+    3,
+    4,
+    14,
+    15,
+    16,
+    18,
+    20,
+)
+EDE_NO_AUTHORITY, EDE_NETWORK = 22, 23
+MAX_EXTRA_TEXT = 160  # octets of UTF-8
+
+_RECORD = struct.Struct("!HHHIH")  # owner pointer, type, class, TTL, length
+_QUESTION_POINTER = 0xC000 | wire.HEAD
+# MNAME and RNAME of the SOA in a blocked answer: names that exist nowhere (RFC 6761 §6.4).
+_SOA_NAMES = names.to_wire("schoolgate.invalid") + names.to_wire("nobody.invalid")
+_SOA_TIMES = struct.Struct("!IIIII")
+_HINFO_RDATA = b"\x07RFC8482\x00"
+
+
+@dataclass(slots=True)
+class Answer:
+    """What follows the question. Made once, then only read; shared by every client that may have it."""
+
+    rcode: int
+    answers: int
+    authority: int
+    body: bytes
+    ttls: tuple[tuple[int, int], ...]  # (offset in body, TTL when stored)
+    targets: tuple[bytes, ...]  # lower-cased wire names that must be judged too
+    ad: bool
+    stored: float  # TTLs count down from here; FOREVER: they do not, the answer is our own
+    expires: float
+    ede: bytes = b""  # a whole EDNS option, or nothing
+
+
+def extended_error(code: int, text: str = "") -> bytes:
+    """Return the EDNS option with this extended error; the text is cut at a character's end."""
+    data = text.encode()
+    if len(data) > MAX_EXTRA_TEXT:
+        data = data[:MAX_EXTRA_TEXT].decode(errors="ignore").encode()
+    return wire.option(EDE, code.to_bytes(2, "big") + data)
+
+
+def failure(rcode: int, code: int | None = None, text: str = "", expires: float = 0.0) -> Answer:
+    """Return an answer without records, with an extended error when `code` is given."""
+    return Answer(rcode, 0, 0, b"", (), (), False, FOREVER, expires, b"" if code is None else extended_error(code, text))
+
+
+def blocked(query: Query, verdict: Verdict, policy: Policy) -> Answer:
+    """Return the answer to a question that `verdict` blocks or synthesizes, in the style that it names."""
+    ede = _why(verdict, policy)
+    if verdict.style is AnswerStyle.REFUSED:
+        return Answer(wire.REFUSED, 0, 0, b"", (), (), False, FOREVER, verdict.valid_until, ede)
+    if verdict.style is AnswerStyle.NULL and query.qtype in (wire.A, wire.AAAA):
+        rdata = bytes(4 if query.qtype == wire.A else 16)
+        body = _record(_QUESTION_POINTER, query.qtype, BLOCK_TTL, rdata)
+        return Answer(0, 1, 0, body, ((6, BLOCK_TTL),), (), False, FOREVER, verdict.valid_until, ede)
+    rcode = wire.NXDOMAIN if verdict.style is AnswerStyle.NXDOMAIN else 0
+    rdata = _SOA_NAMES + _SOA_TIMES.pack(policy.version & 0xFFFFFFFF, 3600, 600, 86400, BLOCK_TTL)
+    body = _record(_owner(query, verdict), wire.SOA, BLOCK_TTL, rdata)
+    return Answer(rcode, 0, 1, body, ((6, BLOCK_TTL),), (), False, FOREVER, verdict.valid_until, ede)
+
+
+def any_answer() -> Answer:
+    """Return the answer to an allowed QTYPE ANY: one HINFO (RFC 8482 §4.2)."""
+    body = _record(_QUESTION_POINTER, wire.HINFO, ANY_TTL, _HINFO_RDATA)
+    return Answer(0, 1, 0, body, ((6, ANY_TTL),), (), False, FOREVER, FOREVER)
+
+
+def _record(owner: int, rtype: int, ttl: int, rdata: bytes) -> bytes:
+    return _RECORD.pack(owner, rtype, wire.IN, ttl, len(rdata)) + rdata
+
+
+def _owner(query: Query, verdict: Verdict) -> int:
+    """A pointer to the matched entry within the question; to the whole name when the entry is not above it (the entry
+    of a blocked target), since a denial's SOA belongs at or above the name it denies."""
+    entry = verdict.reason.entry
+    if entry is not None:
+        above = names.to_wire(entry)
+        if wire.is_at_or_below(query.name, above):
+            return _QUESTION_POINTER + len(query.name) - len(above)
+    return _QUESTION_POINTER
+
+
+def _why(verdict: Verdict, policy: Policy) -> bytes:
+    reason = verdict.reason
+    title = _TITLES.get(reason.kind, "")
+    if reason.category is not None:
+        title = next((one.title for one in policy.categories if one.id == reason.category), reason.category)
+    if reason.kind is ReasonKind.LOCKED:
+        return extended_error(EDE_CENSORED, f"{title}: {policy.portal}")
+    code = EDE_FORGED if verdict.style is AnswerStyle.NULL else EDE_BLOCKED
+    return extended_error(code, f"{title}: how to ask: {policy.portal}")
+
+
+_TITLES = {
+    ReasonKind.BRAKE: "Emergency block",
+    ReasonKind.BYPASS: "Filter bypass",
+    ReasonKind.CUSTOM: "District block",
+}
+
+
+def assemble(query: Query, answer: Answer, body: bytes, limit: int, size: int, trust_ad: bool) -> bytes:
+    """Return what follows the id in the message that gives `answer` to `query`.
+
+    `body` is the answer's own with its TTLs brought up to date; `limit` is what the client can take, `size` our own
+    EDNS size, both in octets. What does not fit loses its extended error first, then its records, with TC set.
+    """
+    flags = wire.QR | wire.RA | (query.flags & (wire.RD | wire.CD)) | answer.rcode
+    if answer.ad and trust_ad and (query.do or query.flags & wire.AD):
+        flags |= wire.AD
+    question = query.question
+    opt = wire.opt_record(size, query.do, answer.ede) if query.edns else b""
+    total = wire.HEAD + len(question) + len(body) + len(opt)
+    if total > limit and query.edns and answer.ede:
+        total -= len(answer.ede)
+        opt = wire.opt_record(size, query.do)
+    additional = 1 if query.edns else 0
+    if total > limit:
+        return wire.header(flags & ~wire.AD | wire.TC, 1, 0, 0, additional) + question + opt
+    return wire.header(flags, 1, answer.answers, answer.authority, additional) + question + body + opt

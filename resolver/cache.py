@@ -1,0 +1,91 @@
+"""The bounded cache of upstream answers, shared by all client groups; it survives a policy swap.
+
+Keys are the canonical keys of `wire.Query.key`. Bounded in bytes; when full, entries are thrown out from the oldest
+on, but one that was asked for since the last look stays (a second chance), so a flood of random names throws out its
+own kind. No clock inside: `now` is in seconds, from the caller.
+"""
+
+from __future__ import annotations
+
+from resolver.answers import Answer
+from resolver.wire import is_at_or_below
+
+OVERHEAD = 600  # octets that an entry costs beside its key and body: objects, tuples, the table's slot
+KEY_TAIL = 5  # octets of a canonical key behind its name
+
+
+class _Entry:
+    __slots__ = ("answer", "size", "used")
+
+    def __init__(self, answer: Answer, size: int) -> None:
+        self.answer = answer
+        self.size = size
+        self.used = False
+
+
+class Cache:
+    """Answers by canonical key. `bytes` is the estimated memory that is kept at or below `limit`."""
+
+    __slots__ = ("_entries", "bytes", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._entries: dict[bytes, _Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes, now: float) -> Answer | None:
+        """Return the answer stored under `key`, or None when there is none or its time is over."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if now >= entry.answer.expires:
+            self._remove(key)
+            return None
+        entry.used = True
+        return entry.answer
+
+    def put(self, key: bytes, answer: Answer) -> None:
+        """Store `answer`, in place of what is there. One that is larger than a sixteenth of the cache is not kept."""
+        if key in self._entries:
+            self._remove(key)
+        size = len(key) + len(answer.body) + 16 * len(answer.ttls) + OVERHEAD
+        if size > self.limit >> 4:
+            return
+        self._entries[key] = _Entry(answer, size)
+        self.bytes += size
+        while self.bytes > self.limit:
+            self._evict_one()
+
+    def flush(self, name: bytes, subtree: bool) -> int:
+        """Drop every type of the lower-cased wire `name`, or of it and all below it; return how many entries went."""
+        doomed = [
+            key
+            for key in self._entries
+            if key[:-KEY_TAIL] == name or (subtree and is_at_or_below(key[:-KEY_TAIL], name))
+        ]
+        for key in doomed:
+            self._remove(key)
+        return len(doomed)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._entries.clear()
+        self.bytes = 0
+
+    def _remove(self, key: bytes) -> None:
+        self.bytes -= self._entries.pop(key).size
+
+    def _evict_one(self) -> None:
+        entries = self._entries
+        while True:
+            key = next(iter(entries))
+            entry = entries[key]
+            if not entry.used:
+                self._remove(key)
+                return
+            entry.used = False
+            del entries[key]
+            entries[key] = entry

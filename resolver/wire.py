@@ -1,0 +1,252 @@
+"""DNS messages as bytes: a bounded reader of queries, a walk over upstream replies, and the assembly of ours.
+
+Bytes in, bytes out; no socket, no clock, no recursion. A reader returns a value or raises `WireError`, whatever the
+bytes. Names are kept as lower-cased uncompressed wire bytes, so that caches and memos are keyed by bytes, never text.
+Sizes are octets, TTLs seconds. RFC 1035 §4, RFC 6891, RFC 3597.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+HEAD = 12
+MAX_NAME = 255  # RFC 1035 §2.3.4
+MAX_HOPS = 64  # compression pointers followed for one name
+
+FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 1, 2, 3, 4, 5, 16
+A, NS, CNAME, SOA, AAAA, DNAME, OPT, RRSIG, NSEC, NSEC3, SVCB, HTTPS = 1, 2, 5, 6, 28, 39, 41, 46, 47, 50, 64, 65
+TKEY, TSIG, IXFR, AXFR, ANY = 249, 250, 251, 252, 255
+HINFO = 13
+IN = 1
+
+QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
+DO = 0x8000  # in the OPT record's TTL
+COOKIE = 10  # option code, RFC 7873
+
+_HEADER = struct.Struct("!HHHHHH")
+_RECORD = struct.Struct("!HHIH")
+_TYPE_CLASS = struct.Struct("!HH")
+_TTL = struct.Struct("!I")
+_OPT = struct.Struct("!BHHBBHH")  # root, type, size, extended rcode, version, flags, length
+_OPTION = struct.Struct("!HH")
+
+EDNS_FLAG, DO_FLAG, CD_FLAG = 1, 2, 4
+
+
+class WireError(ValueError):
+    """Bytes that are no DNS message we answer normally.
+
+    `rcode` is what the sender is told; None: nothing, drop it. `edns`: the sender sent a readable OPT. `question` is
+    its question when that much could be read, else empty.
+    """
+
+    def __init__(self, message: str, rcode: int | None = None, *, edns: bool = False, question: bytes = b"") -> None:
+        super().__init__(message)
+        self.rcode = rcode
+        self.edns = edns
+        self.question = question
+
+
+@dataclass(slots=True)
+class Query:
+    """One question as it was asked. Made once, then only read."""
+
+    flags: int
+    question: bytes  # as it was asked, case kept: QNAME, QTYPE, QCLASS
+    name: bytes  # lower-cased wire QNAME
+    qtype: int
+    qclass: int
+    edns: bool
+    size: int  # what the sender can take over UDP: 512 without EDNS, never less
+    do: bool
+    plain: bool  # no EDNS options: the same question will come again with the same bytes
+    cookie: bytes
+
+    @property
+    def key(self) -> bytes:
+        """The canonical key: QNAME, QTYPE, QCLASS, and one octet with DO and CD."""
+        bits = (DO_FLAG if self.do else 0) | (CD_FLAG if self.flags & CD else 0)
+        return self.name + self.question[-4:] + bytes((bits,))
+
+
+def read_query(data: bytes) -> Query:
+    """Return the query in `data`, checked in the order of the message table: length and QR, opcode, TC, counts,
+    question, OPT. Raises `WireError`."""
+    if len(data) < HEAD:
+        raise WireError("shorter than a header")
+    _, flags, questions, answers, authority, additional = _HEADER.unpack_from(data)
+    if flags & QR:
+        raise WireError("an answer, not a query")
+    if flags & 0x7800:
+        raise WireError("an opcode other than QUERY", NOTIMP)
+    if flags & TC:
+        raise WireError("a truncated query", FORMERR)
+    if questions != 1 or answers or authority or additional > 2:
+        raise WireError("section counts that no query has", FORMERR)
+    end = _plain_name_end(data)
+    if end + 4 > len(data):
+        raise WireError("the question ends early", FORMERR)
+    question = data[HEAD : end + 4]
+    name = data[HEAD:end].lower()
+    qtype, qclass = _TYPE_CLASS.unpack_from(data, end)
+    query = Query(flags, question, name, qtype, qclass, False, 512, False, True, b"")
+    _read_additional(data, end + 4, additional, query)
+    return query
+
+
+def _plain_name_end(data: bytes) -> int:
+    """Where the uncompressed name at the question's place ends. A pointer there has nothing before it to point to."""
+    at = HEAD
+    limit = min(len(data), HEAD + MAX_NAME)
+    while at < limit:
+        length = data[at]
+        if length == 0:
+            return at + 1
+        if length > 63:
+            raise WireError("a label that is too long, or a pointer in the question", FORMERR)
+        at += 1 + length
+    raise WireError("the name is too long or ends early", FORMERR)
+
+
+def _read_additional(data: bytes, at: int, count: int, query: Query) -> None:
+    for _ in range(count):
+        owner = at
+        at = _skip_name(data, at, query)
+        if at + 10 > len(data):
+            raise WireError("a record ends early", FORMERR, edns=query.edns, question=query.question)
+        rtype, rclass, ttl, length = _RECORD.unpack_from(data, at)
+        at += 10
+        if at + length > len(data):
+            raise WireError("record data ends early", FORMERR, edns=query.edns, question=query.question)
+        if rtype == OPT:
+            if query.edns or data[owner]:
+                raise WireError("two OPT records, or one that is not at the root", FORMERR, question=query.question)
+            _read_opt(data, at, length, rclass, ttl, query)
+        at += length
+    if at != len(data):
+        raise WireError("bytes after the last record", FORMERR, edns=query.edns, question=query.question)
+
+
+def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Query) -> None:
+    query.edns = True
+    query.size = max(512, size)
+    query.do = bool(ttl & DO)
+    if ttl >> 16 & 0xFF:
+        raise WireError("an EDNS version above ours", BADVERS, edns=True, question=query.question)
+    query.plain = length == 0
+    end = at + length
+    while at < end:
+        if at + 4 > end:
+            raise WireError("an EDNS option ends early", FORMERR, edns=True, question=query.question)
+        code, size = _OPTION.unpack_from(data, at)
+        at += 4
+        if at + size > end:
+            raise WireError("EDNS option data ends early", FORMERR, edns=True, question=query.question)
+        if code == COOKIE:
+            if size != 8 and not 16 <= size <= 40:
+                raise WireError("a cookie of a length that none has", FORMERR, edns=True, question=query.question)
+            query.cookie = data[at : at + size]
+        at += size
+
+
+def _skip_name(data: bytes, at: int, query: Query) -> int:
+    while at < len(data):
+        length = data[at]
+        if length == 0:
+            return at + 1
+        if length >= 0xC0:
+            return at + 2
+        if length > 63:
+            break
+        at += 1 + length
+    raise WireError("a record's name cannot be read", FORMERR, edns=query.edns, question=query.question)
+
+
+def read_name(data: bytes, at: int) -> tuple[bytes, int]:
+    """Return the uncompressed name at `at`, case kept, and where it ends there. Raises `WireError`.
+
+    Pointers must point strictly backwards, each before where the last one led; hops and length are bounded.
+    """
+    parts: list[bytes] = []
+    total = 1
+    end = -1
+    lowest = at
+    hops = 0
+    size = len(data)
+    while True:
+        if at >= size:
+            raise WireError("a name ends early")
+        length = data[at]
+        if length == 0:
+            parts.append(b"\0")
+            return b"".join(parts), end if end >= 0 else at + 1
+        if length < 64:
+            stop = at + 1 + length
+            total += 1 + length
+            if stop > size or total > MAX_NAME:
+                raise WireError("a name ends early or is too long")
+            parts.append(data[at:stop])
+            at = stop
+        elif length >= 0xC0:
+            if at + 1 >= size:
+                raise WireError("a pointer ends early")
+            target = (length & 0x3F) << 8 | data[at + 1]
+            hops += 1
+            if target >= lowest or target < HEAD or hops > MAX_HOPS:
+                raise WireError("a pointer that does not point backwards")
+            if end < 0:
+                end = at + 2
+            lowest = at = target
+        else:
+            raise WireError("a label of an unknown kind")
+
+
+def is_at_or_below(name: bytes, above: bytes) -> bool:
+    """True when the lower-cased wire `name` equals `above` or lies below it, by labels."""
+    surplus = len(name) - len(above)
+    if surplus < 0 or not name.endswith(above):
+        return False
+    at = 0
+    while at < surplus:
+        at += 1 + name[at]
+    return at == surplus
+
+
+def opt_record(size: int, do: bool, options: bytes = b"", rcode: int = 0) -> bytes:
+    """Return our OPT record: `size` is what we can take, `rcode` the whole extended response code (RFC 6891 §6.1)."""
+    return _OPT.pack(0, OPT, size, rcode >> 4, 0, DO if do else 0, len(options)) + options
+
+
+def option(code: int, data: bytes) -> bytes:
+    """Return one EDNS option."""
+    return _OPTION.pack(code, len(data)) + data
+
+
+def header(flags: int, questions: int, answers: int, authority: int, additional: int) -> bytes:
+    """Return the ten header octets that follow the id."""
+    return _HEADER.pack(0, flags, questions, answers, authority, additional)[2:]
+
+
+def error_tail(data: bytes, error: WireError, size: int) -> bytes:
+    """Return what follows the id in our answer to bytes that `read_query` refused with an rcode. `size` is our own
+    EDNS size. The answer is never longer than the query by more than our empty OPT."""
+    assert error.rcode is not None
+    flags = QR | RA | (int.from_bytes(data[2:4], "big") & 0x7900) | (error.rcode & 15)
+    opt = opt_record(size, False, b"", error.rcode) if error.edns else b""
+    return header(flags, 1 if error.question else 0, 0, 0, 1 if opt else 0) + error.question + opt
+
+
+def upstream_query(question: bytes, do: bool, cd: bool, size: int) -> bytes:
+    """Return the message that asks upstream, its id zero: RD and AD set, an OPT of ours, nothing of the client's."""
+    flags = RD | AD | (CD if cd else 0)
+    return b"\0\0" + header(flags, 1, 0, 0, 1) + question + opt_record(size, do)
+
+
+def patch_ttls(body: bytes, ttls: tuple[tuple[int, int], ...], age: int, cap: int) -> bytes:
+    """Return `body` with each (offset, TTL) counted down by `age` and cut to `cap`."""
+    patched = bytearray(body)
+    for at, ttl in ttls:
+        left = ttl - age
+        _TTL.pack_into(patched, at, 0 if left < 0 else left if left < cap else cap)
+    return bytes(patched)
