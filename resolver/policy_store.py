@@ -1,0 +1,335 @@
+"""The state folder's snapshots: verified before they are kept, kept before they are served.
+
+    objects/<sha256>   policies and bases, immutable
+    current.json       what this node serves: version, digest, signature, base
+    previous.json      what it served before: the way back when current turns out damaged
+
+The subscription process calls `accept`; a short-lived child verifies what is kept at every boot (`verify_current`);
+workers call `load`, which compares digests and nothing dearer. Nothing here touches the network. Heavy imports
+(signatures) happen inside the functions that need them, so that workers and supervisor stay small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from blocklists.base import BadBase, Base
+from blocklists.policy import Policy
+from blocklists.policy_codec import MAX_BYTES, BadPolicy, load
+from blocklists.snapshot import BadSnapshot, Snapshot, make_snapshot, open_snapshot
+from resolver import durable
+
+if TYPE_CHECKING:
+    from blocklists.exchange import Offer
+
+OBJECTS = "objects"
+CURRENT = "current.json"
+PREVIOUS = "previous.json"
+LOCK = "store.lock"
+_HEX = frozenset("0123456789abcdef")
+
+# Writes the object of this digest to the file, or raises. Asked only after the policy itself was found good.
+BaseSource = Callable[[str, BinaryIO], None]
+
+
+class Refused(ValueError):
+    """A snapshot that will not be served, and why. What was served before keeps serving.
+
+    `alarm` is set when the reason cannot be an accident of transport: an administrator should look.
+    """
+
+    def __init__(self, reason: str, *, alarm: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.alarm = alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What enrolment pinned: our district and the 32 bytes of its portal's public key."""
+
+    district: str
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One kept snapshot. `seen_*` is the newest ever accepted: it outlives a fall-back, so versions only grow."""
+
+    version: int
+    digest: str
+    signature: str
+    base: str
+    seen_version: int
+    seen_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a boot found: the snapshot to serve (None: nothing usable), and what was wrong with a better one."""
+
+    held: Held | None
+    warning: str
+
+
+class PolicyStore:
+    """The snapshots under one state folder. Writers exclude each other by a file lock; readers need none."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._objects = state / OBJECTS
+        self._base: tuple[Base, tuple[int, int, int]] | None = None  # the last one hashed, and its file's identity
+
+    def create(self) -> None:
+        """Make the folders, mode 0700, where they are missing. Raises `OSError`."""
+        durable.private_folder(self._state)
+        durable.private_folder(self._objects)
+
+    def held(self) -> Held | None:
+        """Return what `current.json` names, or None before the first snapshot. Raises `Refused` when it is damaged."""
+        return self._read(CURRENT)
+
+    def load(self, previous: Snapshot | None) -> Snapshot | None:
+        """Return the current snapshot, or None before the first one. Keeps the base of `previous` when it is the same.
+
+        Signatures were checked by whoever wrote `current.json` and again at boot. Raises `Refused`.
+        """
+        held = self._read(CURRENT)
+        if held is None:
+            return None
+        if previous is not None and previous.digest == held.digest:
+            return previous
+        try:
+            data = self._object(held.digest)
+            if previous is not None and previous.base.digest == held.base:
+                return open_snapshot(data, previous.base)
+            return open_snapshot(data, Base.open(self._objects / held.base, held.base))
+        except (BadBase, BadSnapshot, OSError) as error:
+            raise Refused(f"version {held.version} cannot be opened: {error}") from error
+
+    def accept(self, offer: Offer, policy: bytes, base_source: BaseSource, pin: Pin) -> Held:
+        """Check `policy` against `offer` and `pin`, keep it with its base, durably, and make it current.
+
+        Raises `Refused`, a full or read-only disk included; then `current.json` is what it was. What `base_source`
+        raises (transport) passes through. Accepting what is already current changes nothing.
+        """
+        self._check_signed(offer.digest, offer.signature, policy, pin)
+        read = _read_policy(policy, pin)
+        if (read.version, read.base) != (offer.version, offer.base):
+            raise Refused("the policy is of another version or base than its offer says", alarm=True)
+        try:
+            self._check_order(offer)
+            base = self._base_for(offer.base, base_source)  # may take minutes: not under the lock
+            try:
+                make_snapshot(read, offer.digest, base)
+            except BadSnapshot as error:
+                raise Refused(str(error)) from error
+            with self._exclusive():
+                return self._keep(offer, policy)
+        except OSError as error:
+            raise Refused(f"the state folder cannot keep it: {error.strerror or error}") from error
+
+    def _keep(self, offer: Offer, policy: bytes) -> Held:
+        before = self._read_or_none(CURRENT)
+        self._check_order(offer)
+        held = Held(offer.version, offer.digest, offer.signature, offer.base, offer.version, offer.digest)
+        if before == held and (self._objects / offer.digest).exists():
+            return held
+        durable.write(self._objects / offer.digest, policy)
+        if before is not None and before.digest != held.digest:
+            self._write(PREVIOUS, before)
+        self._write(CURRENT, held)
+        self._tidy()
+        return held
+
+    def _check_order(self, offer: Offer) -> None:
+        for name in (CURRENT, PREVIOUS):
+            held = self._read_or_none(name)
+            if held is None:
+                continue
+            if offer.version < held.seen_version:
+                raise Refused(f"version {offer.version} is older than {held.seen_version}, which this node has had")
+            if offer.version == held.seen_version and offer.digest != held.seen_digest:
+                raise Refused(
+                    f"ALARM: version {offer.version} was offered with two different contents: "
+                    f"{held.seen_digest[:16]}… before, {offer.digest[:16]}… now",
+                    alarm=True,
+                )
+
+    def revert(self) -> Held | None:
+        """Make the previous snapshot current again, because workers could not serve this one; None without one.
+
+        Raises `Refused` when that cannot be written.
+        """
+        try:
+            with self._exclusive():
+                current, previous = self._read_or_none(CURRENT), self._read_or_none(PREVIOUS)
+                if previous is None:
+                    return None
+                return self._fall_back(previous, current)
+        except OSError as error:
+            raise Refused(f"the state folder cannot be written: {error.strerror or error}") from error
+
+    def verify_current(self, pin: Pin) -> Verified:
+        """Check signature and every byte of what is kept; fall back to the previous snapshot when current is damaged.
+
+        What does not verify is renamed to `*.refused`, so that no worker can load it. Raises `OSError` when that
+        cannot be done.
+        """
+        problems: list[str] = []
+        current: Held | None = None
+        with self._exclusive():
+            for name in (CURRENT, PREVIOUS):
+                held = None
+                try:
+                    held = self._read(name)
+                    if held is None:
+                        continue
+                    self._verify(held, pin)
+                except (Refused, OSError) as error:
+                    problems.append(f"{name}: {error}")
+                    if name == CURRENT and not getattr(error, "alarm", False):
+                        current = held  # rotted, not forged: what it says of the newest version seen still counts
+                    continue
+                if name == PREVIOUS:
+                    held = self._fall_back(held, current)
+                    problems.append(f"serving version {held.version} instead")
+                return Verified(held, "; ".join(problems))
+            if problems:
+                for name in (CURRENT, PREVIOUS):
+                    with contextlib.suppress(FileNotFoundError):
+                        (self._state / name).replace(self._state / f"{name}.refused")
+                durable.sync_folder(self._state)
+        return Verified(None, "; ".join(problems))
+
+    def _verify(self, held: Held, pin: Pin) -> None:
+        policy = self._object(held.digest)
+        self._check_signed(held.digest, held.signature, policy, pin)
+        read = _read_policy(policy, pin)
+        if (read.version, read.base) != (held.version, held.base):
+            raise Refused("the kept policy is of another version or base than its pointer says", alarm=True)
+        try:
+            make_snapshot(read, held.digest, Base.open(self._objects / held.base, held.base))
+        except (BadBase, BadSnapshot) as error:
+            raise Refused(str(error)) from error
+
+    @staticmethod
+    def _check_signed(digest: str, signature: str, policy: bytes, pin: Pin) -> None:
+        from blocklists.signature import BadSignature, verify
+
+        if hashlib.sha256(policy).hexdigest() != digest:
+            raise Refused("the policy's bytes are not those that were offered: their digest differs")
+        try:
+            verify(policy, signature, pin.public_key)
+        except BadSignature as error:
+            raise Refused(str(error), alarm=True) from error
+
+    def _base_for(self, digest: str, source: BaseSource) -> Base:
+        """The base with this digest: the one hashed last, the one on disk when whole, or one fetched from `source`."""
+        path = self._objects / digest
+        with contextlib.suppress(FileNotFoundError):
+            if self._base is not None and self._base[0].digest == digest and self._base[1] == _identity(path):
+                return self._base[0]
+        try:
+            base = Base.open(path, digest)
+        except (BadBase, FileNotFoundError):
+            with durable.written_aside(path) as file:
+                source(digest, file)
+                file.seek(0)
+                if (found := hashlib.file_digest(file, "sha256").hexdigest()) != digest:
+                    raise Refused(f"the base that came is damaged: its digest is {found[:16]}…") from None
+            try:
+                base = Base.open(path, digest)
+            except BadBase as error:
+                raise Refused(str(error)) from error
+        self._base = (base, _identity(path))
+        return base
+
+    def _object(self, digest: str) -> bytes:
+        path = self._objects / digest
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise Refused(f"the kept policy {digest[:16]}… is damaged")
+        return data
+
+    def _fall_back(self, previous: Held, current: Held | None) -> Held:
+        if current is not None and current.seen_version > previous.seen_version:
+            previous = replace(previous, seen_version=current.seen_version, seen_digest=current.seen_digest)
+        self._write(CURRENT, previous)
+        return previous
+
+    def _read(self, name: str) -> Held | None:
+        try:
+            data = (self._state / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Refused(f"{name} cannot be read: {error.strerror or error}") from error
+        try:
+            plain = json.loads(data)
+            held = Held(**plain)
+        except (ValueError, TypeError, RecursionError):
+            raise Refused(f"{name} is damaged") from None
+        numbers = (held.version, held.seen_version)
+        digests = (held.digest, held.base, held.seen_digest)
+        if not all(type(one) is int and one > 0 for one in numbers):
+            raise Refused(f"{name} is damaged: a version is no positive number")
+        if not all(type(one) is str and len(one) == 64 and set(one) <= _HEX for one in digests):
+            raise Refused(f"{name} is damaged: a digest is no SHA-256")
+        if type(held.signature) is not str:
+            raise Refused(f"{name} is damaged: the signature is no text")
+        return held
+
+    def _read_or_none(self, name: str) -> Held | None:
+        """For writers, which replace a damaged pointer and need nothing from it."""
+        try:
+            return self._read(name)
+        except Refused:
+            return None
+
+    def _write(self, name: str, held: Held) -> None:
+        durable.write(self._state / name, json.dumps(asdict(held), indent=1).encode() + b"\n")
+
+    def _tidy(self) -> None:
+        """Remove what neither pointer names, unfinished downloads included. Failing to is no reason to refuse."""
+        kept: set[str] = set()
+        for name in (CURRENT, PREVIOUS):
+            if (held := self._read_or_none(name)) is not None:
+                kept |= {held.digest, held.base}
+        with contextlib.suppress(OSError):
+            for path in self._objects.iterdir():
+                if path.name not in kept:
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        number = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(number)
+
+
+def _read_policy(data: bytes, pin: Pin) -> Policy:
+    try:
+        policy = load(data)
+    except BadPolicy as error:
+        raise Refused(str(error)) from error
+    if policy.district != pin.district:
+        raise Refused(f"the policy is of district {policy.district[:80]!r}, not {pin.district!r}", alarm=True)
+    return policy
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
