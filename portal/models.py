@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, Column, Enum, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from blocklists.policy import AnswerStyle, Audience, AuthorityKind, Match, Switch
@@ -43,6 +43,13 @@ class Use(StrEnum):
     MESSAGES = "messages"
 
 
+def _word(kind: type[StrEnum], index: bool = False, default: StrEnum | None = None) -> Any:
+    """A column of one of the enum's words, stored as the word itself: a new word needs no change of the database."""
+    stored = Enum(kind, values_callable=list, native_enum=False, create_constraint=False, length=32)
+    column: Column[StrEnum] = Column(stored, nullable=False, index=index)
+    return Field(sa_column=column) if default is None else Field(default=default, sa_column=column)
+
+
 class District(SQLModel, table=True):
     """One row, id 1."""
 
@@ -71,7 +78,7 @@ class ClientGroup(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     site_id: str = Field(foreign_key="site.id", index=True)
-    audience: Audience
+    audience: Audience = _word(Audience)
     networks: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     asked: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     blocks: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
@@ -85,7 +92,7 @@ class GroupService(SQLModel, table=True):
 
     group_id: str = Field(foreign_key="client_group.id", primary_key=True)
     service: str = Field(primary_key=True)
-    switch: Switch
+    switch: Switch = _word(Switch)
 
 
 class CategoryRow(SQLModel, table=True):
@@ -95,7 +102,7 @@ class CategoryRow(SQLModel, table=True):
     title: str
     description: str = ""
     locked: bool
-    style: AnswerStyle = AnswerStyle.NXDOMAIN
+    style: AnswerStyle = _word(AnswerStyle, default=AnswerStyle.NXDOMAIN)
 
 
 class User(SQLModel, table=True):
@@ -133,7 +140,7 @@ class ApiToken(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str
     secret_hash: str = Field(unique=True, index=True)
-    role: Role
+    role: Role = _word(Role)
     owner_id: int | None = Field(default=None, foreign_key="account.id")
     created_by: str
     created_at: int
@@ -143,18 +150,18 @@ class ApiToken(SQLModel, table=True):
 
 
 class Request(SQLModel, table=True):
-    """The written request. `id` is its number, `uuid` travels to other desks, `revision` is compared before each set."""
+    """The written request. `id` is its number, `uuid` travels to other desks, `revision` is compared before a change."""
 
     __tablename__ = "request"
 
     id: int | None = Field(default=None, primary_key=True)
     uuid: str = Field(unique=True, index=True)
     requester_id: int = Field(foreign_key="account.id", index=True)
-    state: State = Field(default=State.SUBMITTED, index=True)
+    state: State = _word(State, index=True, default=State.SUBMITTED)
     revision: int = 1
     tools: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     purpose: str
-    use: Use = Use.VIEW
+    use: Use = _word(Use, default=Use.VIEW)
     audiences: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     starts_on: str
@@ -185,7 +192,7 @@ class GrantRow(SQLModel, table=True):
     __tablename__ = "grant_"
 
     id: int | None = Field(default=None, primary_key=True)
-    authority: AuthorityKind
+    authority: AuthorityKind = _word(AuthorityKind)
     request_id: int | None = Field(default=None, foreign_key="request.id", index=True)
     entries: list[dict[str, str]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
@@ -219,7 +226,7 @@ class CorrectionRow(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     name: str
-    match: Match
+    match: Match = _word(Match)
     lists: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     reason: str
     review_on: str

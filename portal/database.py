@@ -1,0 +1,135 @@
+"""The database: engines, and one transaction per web request.
+
+Nobody else calls `commit`. A service adds and changes rows; the transaction that it was given ends them all together or
+none of them. What must happen after the commit (waking a worker, nothing more) is left with `after_commit`: whatever a
+hook would do is also found by its worker in the rows, so a hook that is lost with its process loses nothing.
+
+SQLite: WAL, `synchronous=FULL`, foreign keys, `BEGIN IMMEDIATE` for writers (so that a read that a write depends on can
+never be overtaken), a plain snapshot that refuses writes for readers, and one portal process per file. PostgreSQL: READ
+COMMITTED and any number of portals; services compare-and-set, and the audit chain takes its own lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlmodel import Session
+
+log = logging.getLogger(__name__)
+
+BUSY_MS = 10_000  # how long a writer waits for another one before it gives up
+_READS = "schoolgate_reads"  # execution option: this connection's transaction only reads
+_HOOKS = "after_commit"
+_WRITES = "writes"
+
+
+class DatabaseInUse(RuntimeError):
+    """Another portal process has this SQLite file. The message says which, and what to do."""
+
+
+def connect(url: str) -> Engine:
+    """Return the engine of a SQLAlchemy URL. Nothing is opened yet; a missing SQLite file is made on first use."""
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    engine = create_engine(
+        url,
+        connect_args={"check_same_thread": False, "isolation_level": None, "timeout": BUSY_MS / 1000},
+        pool_size=10,
+        max_overflow=40,  # one per thread of the web server's pool
+    )
+    event.listen(engine, "connect", _open_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {BUSY_MS}"):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """The driver is told to begin nothing by itself (`isolation_level=None`): we say which kind of transaction."""
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql(f"PRAGMA query_only = {'ON' if reads else 'OFF'}")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One writing transaction: committed when the block ends, rolled back when it raises; then the hooks run.
+
+    It begins with the first statement, and from then on holds SQLite's write lock: do slow things (hashing a password)
+    before. Rows stay readable after the end.
+    """
+    with Session(engine, expire_on_commit=False) as session:
+        session.info[_WRITES] = True
+        yield session
+        session.commit()
+    _run_hooks(session)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """One snapshot that refuses every write. Readers never wait for writers, nor writers for readers."""
+    options: dict[str, Any] = {_READS: True}
+    if engine.dialect.name == "postgresql":
+        options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
+    with Session(engine.execution_options(**options), expire_on_commit=False) as session:
+        yield session
+    _run_hooks(session)
+
+
+def writes(session: Session) -> bool:
+    """True in a `transaction`, False while `reading`."""
+    return bool(session.info.get(_WRITES))
+
+
+def after_commit(session: Session, call: Callable[[], object]) -> None:
+    """Run `call` once the session's transaction has ended well and its connection is back in the pool."""
+    session.info.setdefault(_HOOKS, []).append(call)
+
+
+def _run_hooks(session: Session) -> None:
+    for call in session.info.pop(_HOOKS, []):
+        try:
+            call()
+        except Exception:  # the decision is in; a failed wake-up only means that the worker finds it a little later
+            log.exception("a hook after a commit failed")
+
+
+@contextmanager
+def sole_portal(url: str) -> Iterator[None]:
+    """Hold the SQLite file's portal lock for the block; raise `DatabaseInUse` when another process has it.
+
+    The lock is the kernel's and goes with the process, however it ends. PostgreSQL and in-memory databases need none.
+    """
+    target = make_url(url)
+    if target.get_backend_name() != "sqlite" or target.database in (None, "", ":memory:"):
+        yield
+        return
+    path = Path(f"{target.database}.lock")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+            who = f"process {holder}" if holder.isdigit() else "another process"
+            raise DatabaseInUse(
+                f"{target.database} is in use by {who}, which is a Schoolgate portal: stop that one first, or give this"
+                " one a data folder of its own"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
