@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,8 @@ _TAG = re.compile(r"[a-z-]+\.[a-z-]+\.[a-z-]+\Z")
 _CHAIN_LOCK = 4414  # PostgreSQL advisory lock: rows are appended one at a time; SQLite's write lock does the same
 _MAX_PROBLEMS = 100
 
-Plain = str | int | bool | None
-Detail = Mapping[str, Plain | list[Plain] | list[str] | list[dict[str, Plain]]]
+Plain = str | int | bool | None | Sequence["Plain"] | Mapping[str, "Plain"]  # no floats: they do not come back the same
+Detail = Mapping[str, Plain]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ BUSY_MS = 10_000  # how long a writer waits for another one before it gives up
 _READS = "schoolgate_reads"  # execution option: this connection's transaction only reads
 _HOOKS = "after_commit"
 _WRITES = "writes"
+_ENGINE = "engine"
 
 
 class DatabaseInUse(RuntimeError):
@@ -71,7 +72,7 @@ def transaction(engine: Engine) -> Iterator[Session]:
     before. Rows stay readable after the end.
     """
     with Session(engine, expire_on_commit=False) as session:
-        session.info[_WRITES] = True
+        session.info.update({_ENGINE: engine, _WRITES: True})
         yield session
         session.commit()
     _run_hooks(session)
@@ -84,6 +85,7 @@ def reading(engine: Engine) -> Iterator[Session]:
     if engine.dialect.name == "postgresql":
         options |= {"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"}
     with Session(engine.execution_options(**options), expire_on_commit=False) as session:
+        session.info[_ENGINE] = engine
         yield session
     _run_hooks(session)
 
@@ -91,6 +93,13 @@ def reading(engine: Engine) -> Iterator[Session]:
 def writes(session: Session) -> bool:
     """True in a `transaction`, False while `reading`."""
     return bool(session.info.get(_WRITES))
+
+
+def engine_of(session: Session) -> Engine:
+    """Return the engine that the session's `transaction` or `reading` was given."""
+    engine = session.info[_ENGINE]
+    assert isinstance(engine, Engine)
+    return engine
 
 
 def after_commit(session: Session, call: Callable[[], object]) -> None:

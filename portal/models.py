@@ -150,7 +150,7 @@ class ApiToken(SQLModel, table=True):
 
 
 class Request(SQLModel, table=True):
-    """The written request. `id` is its number, `uuid` travels to other desks, `revision` is compared before a change."""
+    """The written request. `id` is its number, `uuid` travels to other desks, `revision` is for compare-and-set."""
 
     __tablename__ = "request"
 

@@ -86,23 +86,80 @@ def sign_in(
     hours: int,
 ) -> SignedIn:
     """Return a new browser session, or raise `Forbidden` with one sentence that fits a wrong password, an unknown
-    address and a disabled account alike."""
-    raise NotImplementedError
+    address and a disabled account alike. `address` is where the browser is; `hours` the longest a session lives."""
+    email = email.strip().lower()[:320]
+    if (wait := throttle.wait(email, address, now)) > 0:
+        minutes = "less than a minute" if wait < 60 else f"{-(-wait // 60)} minutes"
+        raise Forbidden(f"Too many attempts from here. Try again in {minutes}.")
+    with reading(engine) as session:
+        user = session.exec(select(User).where(User.email == email)).first()
+    right = passwords.check(user.password_hash if user and user.disabled_at is None else None, password)
+    if not right or user is None or user.id is None:
+        throttle.failed(email, address, now)
+        raise Forbidden(_WRONG)
+    throttle.succeeded(email, address)
+    with transaction(engine) as session:
+        current = session.get(User, user.id)
+        if current is None or current.disabled_at is not None or current.password_hash != user.password_hash:
+            raise Forbidden(_WRONG)
+        return _begin(session, current, now, hours, "session.password.begin")
 
 
 def sign_in_demo(session: Session, user_id: int, now: float, hours: int, demo: bool) -> SignedIn:
     """Sign a demo account in with one click; `demo` is the portal's own setting. Raises `Forbidden`."""
-    raise NotImplementedError
+    user = session.get(User, user_id)
+    if not demo or user is None or not user.demo or user.disabled_at is not None:
+        raise Forbidden("Signing in with one click is for the sample accounts of a demo portal.")
+    return _begin(session, user, now, hours, "session.demo.begin")
+
+
+def _begin(session: Session, user: User, now: float, hours: int, tag: str) -> SignedIn:
+    session.execute(delete(WebSession).where(col(WebSession.expires_at) <= int(now)))
+    secret = secrets.token_urlsafe(32)
+    assert user.id is not None
+    row = WebSession(
+        secret_hash=hash_secret(secret),
+        user_id=user.id,
+        csrf=secrets.token_urlsafe(32),
+        created_at=int(now),
+        last_seen_at=int(now),
+        expires_at=int(now) + hours * 3600,
+    )
+    session.add(row)
+    actor = user_actor(user, row.secret_hash)
+    audit.record(session, actor, int(now * 1000), tag, f"user:{user.id}")
+    return SignedIn(actor, row.csrf, row.expires_at, secret)
+
+
+def user_actor(user: User, session_hash: str | None = None) -> Actor:
+    assert user.id is not None
+    roles = frozenset(Role(role) for role in user.roles)
+    return Actor(ActorKind.USER, user.id, user.name, roles, user.id, user.site_id, session=session_hash)
 
 
 def resolve(session: Session, secret: str, now: float) -> SignedIn | None:
     """Return who the cookie's `secret` belongs to; None when unknown, ended, idle for too long or disabled."""
-    raise NotImplementedError
+    row = session.get(WebSession, hash_secret(secret))
+    if row is None or now >= row.expires_at or now >= row.last_seen_at + IDLE_SECONDS:
+        return None
+    user = session.get(User, row.user_id)
+    if user is None or user.disabled_at is not None:
+        return None
+    if now >= row.last_seen_at + TOUCH_SECONDS:
+        _touch(session, update(WebSession).where(col(WebSession.secret_hash) == row.secret_hash), "last_seen_at", now)
+    return SignedIn(user_actor(user, row.secret_hash), row.csrf, row.expires_at)
 
 
 def sign_out(session: Session, actor: Actor, now: float) -> None:
     """End the actor's browser session."""
-    raise NotImplementedError
+    if actor.session is not None:
+        session.execute(delete(WebSession).where(col(WebSession.secret_hash) == actor.session))
+        audit.record(session, actor, int(now * 1000), "session.browser.end", actor.reference)
+
+
+def end_sessions(session: Session, user_id: int) -> None:
+    """End every browser session of a person."""
+    session.execute(delete(WebSession).where(col(WebSession.user_id) == user_id))
 
 
 def check_csrf(signed_in: SignedIn, sent: str | None) -> None:
@@ -111,9 +168,43 @@ def check_csrf(signed_in: SignedIn, sent: str | None) -> None:
         raise Forbidden("This page is too old to be sent. Reload it and try again.")
 
 
+def new_token() -> str:
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
 def resolve_token(session: Session, secret: str, now: float) -> Actor | None:
-    """Return who a bearer token speaks for; None when unknown, expired, revoked or its owner is disabled."""
-    raise NotImplementedError
+    """Return who a bearer token speaks for; None when unknown, expired, revoked or its owner is disabled.
+
+    A person's token has the token's role, and that only while the person still has it.
+    """
+    row = session.exec(select(ApiToken).where(ApiToken.secret_hash == hash_secret(secret))).first()
+    if row is None or row.id is None or row.revoked_at is not None:
+        return None
+    if row.expires_at is not None and now >= row.expires_at:
+        return None
+    owner = None if row.owner_id is None else session.get(User, row.owner_id)
+    if row.owner_id is not None and (owner is None or owner.disabled_at is not None or row.role not in owner.roles):
+        return None
+    if row.last_used_at is None or now >= row.last_used_at + TOUCH_SECONDS:
+        _touch(session, update(ApiToken).where(col(ApiToken.id) == row.id), "last_used_at", now)
+    name = row.name if owner is None else f"{owner.name} ({row.name})"
+    site = None if owner is None else owner.site_id
+    return Actor(ActorKind.TOKEN, row.id, name, frozenset({row.role}), row.owner_id, site, machine=owner is None)
+
+
+def _touch(session: Session, statement: Update, column: str, now: float) -> None:
+    """Note the use: in this transaction when it writes, else in one of its own once this one is over."""
+    statement = statement.values({column: int(now)}).execution_options(synchronize_session=False)
+    if writes(session):
+        session.execute(statement)
+        return
+    engine = engine_of(session)
+
+    def later() -> None:
+        with transaction(engine) as own:
+            own.execute(statement)
+
+    after_commit(session, later)
 
 
 def hash_secret(secret: str) -> str:
