@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import secrets
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
-from sqlmodel import Session
+from sqlalchemy import Engine, Update, delete, update
+from sqlmodel import Session, col, select
 
-from portal.access import Actor
+from portal import audit
+from portal.access import Actor, ActorKind
+from portal.database import after_commit, engine_of, reading, transaction, writes
 from portal.errors import Forbidden
+from portal.models import ApiToken, Role, User, WebSession
 from portal.passwords import Passwords
 
 COOKIE = "schoolgate_session"
