@@ -121,7 +121,10 @@ def understand(text: str) -> Typed:
             raise BadName(text, "this web address names no site")
         had_path = parts.path not in ("", "/") or bool(parts.query) or bool(parts.fragment)
         typed = host
-    return Typed(normalise(typed), had_path)
+    try:
+        return Typed(normalise(typed), had_path)
+    except BadName as bad:
+        raise BadName(text, bad.reason) from None  # the person typed `text`, not the host within it
 
 
 def grantable(text: str) -> str:
