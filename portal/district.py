@@ -1,22 +1,37 @@
-"""The district: its sites, client groups, categories and service switches. Rows in, rows and policy values out.
+"""The district: its sites and client groups. Rows in; rows and policy values out.
 
-Every change is compare-and-set on the group's `revision` where two administrators could meet, audited with the changed
-values, and asks for publication. `preview` shows a change before it is made.
+Every change is compare-and-set on the group's `revision`, audited with the changed values, and asks for publication.
+`preview` shows a change before it is made. Guests take the blocks of their site's students: a guests group follows its
+students group wherever there is one. Categories and services are in `blocking.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
-from sqlmodel import Session
+from sqlalchemy import delete, desc, update
+from sqlmodel import Session, col, select
 
 from blocklists import policy
-from blocklists.policy import AnswerStyle, Switch
+from blocklists.clients import AmbiguousGroups, ClientTable, parse_address
+from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch
+from portal import access, audit
 from portal.access import Actor
-from portal.models import CategoryRow, District, Site
+from portal.blocking import known_services
+from portal.errors import Conflict, NotFound
+from portal.fields import Mistakes
+from portal.models import AuditEvent, CategoryRow, ClientGroup, District, GroupService, Site
+from portal.outbox import record_change
+
+LEVELS = ("elementary", "middle", "high", "office", "away")
+_SITE_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+_MAX_NETWORKS = 256
+_ONLY_ADMINISTRATORS = "Only an administrator changes the district's sites, groups and blocks."
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +50,17 @@ class GroupDraft:
     networks: tuple[str, ...] = ()
     asked: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
-    services: Mapping[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CategoryDraft:
-    title: str
-    description: str
-    locked: bool
-    style: str
+    services: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A group with its revision, to compare and set."""
+    """A group with its revision, to compare and set. `follows`: the group whose blocks it takes."""
 
     group: policy.Group
     site_name: str
     revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceView:
-    """One service of the seed, and the groups that switch it."""
-
-    id: str
-    title: str
-    category: str
-    kind: str
-    names: tuple[str, ...]
-    switches: Mapping[str, Switch]  # group id -> switch
+    follows: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +68,7 @@ class Change:
     """One line of a preview: what of which group becomes what."""
 
     group: str
-    what: str  # networks | asked | blocks | service ID | group
+    what: str  # group | networks | asked | category ID | service ID
     before: str
     after: str
 
@@ -86,77 +82,304 @@ class Preview:
 
 def get(session: Session) -> District:
     """Return the one district; raises `NotFound` before the first run."""
-    raise NotImplementedError
+    row = session.get(District, 1)
+    if row is None:
+        raise NotFound("This portal has no district yet. Start it once with `schoolgate up` or `schoolgate portal`.")
+    return row
 
 
 def zone(session: Session) -> ZoneInfo:
-    raise NotImplementedError
+    return ZoneInfo(get(session).zone)
 
 
 def today(session: Session, now: float) -> date:
     """Return the date in the district's zone."""
-    raise NotImplementedError
+    return datetime.fromtimestamp(now, zone(session)).date()
 
 
 def sites(session: Session) -> tuple[Site, ...]:
-    raise NotImplementedError
+    return tuple(session.exec(select(Site).order_by(col(Site.name))))
 
 
 def create_site(session: Session, actor: Actor, now: float, draft: SiteDraft) -> Site:
-    raise NotImplementedError
+    access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
+    mistakes = Mistakes()
+    if not _SITE_ID.match(draft.id) or len(draft.id) > 40 or draft.id in (EVERY_SITE, UNASSIGNED):
+        mistakes.add("id", "write a short id: small letters, digits and hyphens, like `edison-high`")
+    elif session.get(Site, draft.id) is not None:
+        mistakes.add("id", f"there is a site {draft.id!r} already")
+    name, level = _site_fields(mistakes, draft)
+    mistakes.stop()
+    row = Site(id=draft.id, name=name, level=level)
+    session.add(row)
+    record_change(session, actor, now, "district.site.create", f"site:{row.id}", {"name": name, "level": level})
+    return row
 
 
 def update_site(session: Session, actor: Actor, now: float, site_id: str, draft: SiteDraft) -> Site:
-    raise NotImplementedError
+    """Change a site's name and level; its id stays."""
+    access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
+    row = session.get(Site, site_id)
+    if row is None:
+        raise NotFound(f"There is no site {site_id!r}.")
+    mistakes = Mistakes()
+    name, level = _site_fields(mistakes, draft)
+    mistakes.stop()
+    detail: audit.Detail = {"name": [row.name, name], "level": [row.level, level]}
+    row.name, row.level = name, level
+    record_change(session, actor, now, "district.site.update", f"site:{row.id}", detail)
+    return row
+
+
+def _site_fields(mistakes: Mistakes, draft: SiteDraft) -> tuple[str, str]:
+    if draft.level and draft.level not in LEVELS:
+        mistakes.add("level", f"{draft.level[:40]!r} is not one of {', '.join(LEVELS)}")
+    return mistakes.text("name", draft.name, "write the site's name", 100), draft.level
 
 
 def groups(session: Session) -> tuple[GroupView, ...]:
     """Return every group, by id; `[view.group for view in groups(session)]` is what a policy holds."""
-    raise NotImplementedError
+    site_names = {site.id: site.name for site in session.exec(select(Site))}
+    switches: dict[str, list[policy.ServiceSwitch]] = {}
+    for row in session.exec(select(GroupService).order_by(col(GroupService.service))):
+        switches.setdefault(row.group_id, []).append(policy.ServiceSwitch(row.service, row.switch))
+    views = [
+        GroupView(_policy_group(row, switches.get(row.id, ())), site_names[row.site_id], row.revision)
+        for row in session.exec(select(ClientGroup).order_by(col(ClientGroup.id)))
+    ]
+    return _following(views)
 
 
-def group(session: Session, group_id: str) -> GroupView:
-    raise NotImplementedError
+def _policy_group(row: ClientGroup, switches: Iterable[policy.ServiceSwitch]) -> policy.Group:
+    return policy.Group(
+        id=row.id,
+        site=row.site_id,
+        audience=Audience(row.audience),
+        networks=tuple(row.networks),
+        asked=tuple(row.asked),
+        blocks=tuple(row.blocks),
+        services=tuple(switches),
+    )
+
+
+def _following(views: Iterable[GroupView]) -> tuple[GroupView, ...]:
+    by_id = {view.group.id: view for view in views}
+    for key, view in by_id.items():
+        leader = by_id.get(group_id(view.group.site, Audience.STUDENTS))
+        if view.group.audience is Audience.GUESTS and leader is not None:
+            taken = replace(view.group, blocks=leader.group.blocks, services=leader.group.services)
+            by_id[key] = replace(view, group=taken, follows=leader.group.id)
+    return tuple(by_id.values())
+
+
+def group_id(site: str, audience: Audience) -> str:
+    return f"{site}/{audience}"
+
+
+def group(session: Session, wanted: str) -> GroupView:
+    for view in groups(session):
+        if view.group.id == wanted:
+            return view
+    raise NotFound(f"There is no group {wanted[:80]!r}.")
 
 
 def create_group(session: Session, actor: Actor, now: float, draft: GroupDraft) -> GroupView:
-    raise NotImplementedError
+    access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
+    views = groups(session)
+    mistakes = Mistakes()
+    new = _read_group(session, mistakes, draft, views)
+    if any(view.group.id == new.id for view in views):
+        mistakes.add("audience", f"there is a group {new.id} already")
+    mistakes.stop()
+    session.add(
+        ClientGroup(
+            id=new.id,
+            site_id=new.site,
+            audience=new.audience,
+            networks=list(new.networks),
+            asked=list(new.asked),
+            blocks=list(new.blocks),
+        )
+    )
+    session.flush()
+    session.add_all(GroupService(group_id=new.id, service=one.service, switch=one.switch) for one in new.services)
+    record_change(session, actor, now, "district.group.create", f"group:{new.id}", _plain(new))
+    return group(session, new.id)
 
 
 def update_group(
-    session: Session, actor: Actor, now: float, group_id: str, revision: int, draft: GroupDraft
+    session: Session, actor: Actor, now: float, wanted: str, revision: int, draft: GroupDraft
 ) -> GroupView:
-    raise NotImplementedError
+    """Set a whole group. Raises `Conflict` when somebody changed it since `revision` was read."""
+    access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
+    views = groups(session)
+    old = next((view for view in views if view.group.id == wanted), None)
+    if old is None:
+        raise NotFound(f"There is no group {wanted[:80]!r}.")
+    mistakes = Mistakes()
+    new = _read_group(session, mistakes, draft, views)
+    if new.id != wanted and not mistakes.errors:
+        mistakes.add(
+            "audience", "a group keeps its site and audience; make another group, and remove this one's networks"
+        )
+    mistakes.stop()
+    _store(session, new, revision)
+    changed = {what: [before, after] for what, before, after in _differences(old.group, new)}
+    record_change(session, actor, now, "district.group.update", f"group:{wanted}", changed)
+    return group(session, wanted)
+
+
+def _store(session: Session, new: policy.Group, revision: int) -> None:
+    values = {"networks": list(new.networks), "asked": list(new.asked), "blocks": list(new.blocks)}
+    mine = update(ClientGroup).where(col(ClientGroup.id) == new.id, col(ClientGroup.revision) == revision)
+    won = session.execute(mine.values(**values, revision=revision + 1).execution_options(synchronize_session=False))
+    if getattr(won, "rowcount", 0) != 1:
+        raise Conflict(f"{_last_editor(session, new.id)} changed {new.id} in the meantime; reload to see it.")
+    session.expire_all()
+    session.execute(delete(GroupService).where(col(GroupService.group_id) == new.id))
+    session.add_all(GroupService(group_id=new.id, service=one.service, switch=one.switch) for one in new.services)
+    session.flush()
+
+
+def _last_editor(session: Session, wanted: str) -> str:
+    newest = select(AuditEvent).where(AuditEvent.subject == f"group:{wanted}").order_by(desc(col(AuditEvent.id)))
+    row = session.exec(newest.limit(1)).first()
+    return "Somebody" if row is None else row.actor_name
 
 
 def preview(session: Session, drafts: Mapping[str, GroupDraft]) -> Preview:
     """Return what setting these groups (by id; new ones too) would change. Writes nothing; raises `Invalid` as the
-    change itself would."""
-    raise NotImplementedError
+    change itself would, with paths that begin with the group's id."""
+    views = groups(session)
+    after = {view.group.id: view for view in views}
+    mistakes = Mistakes()
+    for key, draft in drafts.items():
+        inner = Mistakes()
+        new = _read_group(session, inner, draft, after.values())
+        for error in inner.errors:
+            mistakes.add(f"{key}.{error.field}", error.message)
+        after[new.id] = GroupView(new, "", 0)
+    mistakes.stop()
+    old = {view.group.id: view.group for view in views}
+    new_groups = tuple(view.group for view in _following(after.values()))
+    changes = [
+        Change(one.id, what, before, now_)
+        for one in new_groups
+        for what, before, now_ in (
+            _differences(old[one.id], one) if one.id in old else [("group", "does not exist", "is made")]
+        )
+    ]
+    return Preview(tuple(view.group for view in views), new_groups, tuple(changes))
 
 
-def categories(session: Session) -> tuple[CategoryRow, ...]:
-    raise NotImplementedError
+def _differences(old: policy.Group, new: policy.Group) -> list[tuple[str, str, str]]:
+    """What differs, in words: (what, before, after)."""
+    found: list[tuple[str, str, str]] = []
+    for what, was, will in (("networks", old.networks, new.networks), ("asked", old.asked, new.asked)):
+        if set(was) != set(will):
+            found.append((what, ", ".join(was) or "none", ", ".join(will) or "none"))
+    for category in sorted(set(old.blocks) ^ set(new.blocks)):
+        words = ("allowed", "blocked") if category in new.blocks else ("blocked", "allowed")
+        found.append((f"category {category}", *words))
+    before = {one.service: str(one.switch) for one in old.services}
+    after = {one.service: str(one.switch) for one in new.services}
+    for service in sorted(before.keys() | after.keys()):
+        was_, will_ = before.get(service, "as its category"), after.get(service, "as its category")
+        if was_ != will_:
+            found.append((f"service {service}", was_, will_))
+    return found
 
 
-def policy_categories(session: Session) -> tuple[policy.Category, ...]:
-    raise NotImplementedError
+def _plain(one: policy.Group) -> audit.Detail:
+    return {
+        "networks": list(one.networks),
+        "asked": list(one.asked),
+        "blocks": list(one.blocks),
+        "services": {switch.service: str(switch.switch) for switch in one.services},
+    }
 
 
-def update_category(session: Session, actor: Actor, now: float, category_id: str, draft: CategoryDraft) -> CategoryRow:
-    """A category that ships locked (law, safety) stays locked."""
-    raise NotImplementedError
+def _read_group(session: Session, mistakes: Mistakes, draft: GroupDraft, views: Iterable[GroupView]) -> policy.Group:
+    """Return the drafted group, every mistake noted. A follower stores no blocks of its own."""
+    audience = mistakes.word("audience", draft.audience, Audience, Audience.STUDENTS)
+    if session.get(Site, draft.site) is None:
+        mistakes.add("site", f"there is no site {draft.site[:40]!r}")
+    categories = {row.id: row.locked for row in session.exec(select(CategoryRow))}
+    blocks = tuple(one for one in mistakes.known("blocks", draft.blocks, categories, "category") if not categories[one])
+    switches = []
+    for service, switch in sorted(draft.services.items()):
+        known = known_services().get(service)
+        if known is None:
+            mistakes.add(f"services.{service[:40]}", "there is no such service")
+        elif categories.get(known.category, False):
+            mistakes.add(f"services.{service}", f"{known.title} is in a locked category; it cannot be switched")
+        else:
+            switches.append(
+                policy.ServiceSwitch(service, mistakes.word(f"services.{service}", switch, Switch, Switch.BLOCK))
+            )
+    new = policy.Group(
+        id=group_id(draft.site, audience),
+        site=draft.site,
+        audience=audience,
+        networks=_networks(mistakes, draft.networks),
+        asked=_asked(mistakes, draft.asked),
+        blocks=blocks,
+        services=tuple(switches),
+    )
+    others = {view.group.id: view.group for view in views if view.group.id != new.id}
+    leader = others.get(group_id(draft.site, Audience.STUDENTS))
+    if audience is Audience.GUESTS and leader is not None:
+        if (set(new.blocks), set(new.services)) not in ((set(), set()), (set(leader.blocks), set(leader.services))):
+            mistakes.add("blocks", f"guests take the students' blocks: change them at {leader.id}")
+        new = replace(new, blocks=(), services=())
+    _unclaimed(mistakes, new, list(others.values()))
+    return new
 
 
-def services(session: Session) -> tuple[ServiceView, ...]:
-    raise NotImplementedError
+def _networks(mistakes: Mistakes, typed: tuple[str, ...]) -> tuple[str, ...]:
+    if len(typed) > _MAX_NETWORKS:
+        mistakes.add("networks", f"a group has at most {_MAX_NETWORKS} networks; this has {len(typed)}")
+    found: list[str] = []
+    for at, text in enumerate(typed[:_MAX_NETWORKS]):
+        where = f"networks[{at}]"
+        try:
+            network = ipaddress.ip_network(text.strip(), strict=False)
+        except ValueError:
+            mistakes.add(where, f"{text[:60]!r} is not a network; write it like 10.20.0.0/16 or 2001:db8:20::/48")
+            continue
+        host = text.strip().partition("/")[0]
+        if ipaddress.ip_address(host) != network.network_address:
+            mistakes.add(where, f"{text.strip()} begins inside its network; did you mean {network}?")
+        elif network.prefixlen == 0:
+            mistakes.add(where, f"{network} would claim every client there is; name the site's own networks")
+        elif isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
+            mistakes.add(where, f"{network} is an IPv4 network in IPv6 clothes; write it as IPv4")
+        else:
+            found.append(str(network))
+    return tuple(dict.fromkeys(found))
 
 
-def switch_service(
-    session: Session, actor: Actor, now: float, service_id: str, group_ids: tuple[str, ...], switch: Switch | None
-) -> ServiceView:
-    """Switch one service for these groups; None: it follows its category again."""
-    raise NotImplementedError
+def _asked(mistakes: Mistakes, typed: tuple[str, ...]) -> tuple[str, ...]:
+    found: list[str] = []
+    for at, text in enumerate(typed[:_MAX_NETWORKS]):
+        try:
+            found.append(str(parse_address(text.strip())))
+        except ValueError:
+            mistakes.add(f"asked[{at}]", f"{text[:60]!r} is not an address of a resolver, like 10.20.0.53")
+    return tuple(dict.fromkeys(found))
 
 
-ANSWER_STYLES = tuple(AnswerStyle)
+def _unclaimed(mistakes: Mistakes, new: policy.Group, others: list[policy.Group]) -> None:
+    """Note every network or asked address that another group claims. One look at all; only a clash is looked into."""
+    bare = replace(new, networks=(), asked=())
+    try:
+        ClientTable([*others, new])
+        return
+    except AmbiguousGroups:
+        alone = [(f"networks[{at}]", replace(bare, networks=(one,))) for at, one in enumerate(new.networks)]
+        alone += [(f"asked[{at}]", replace(bare, asked=(one,))) for at, one in enumerate(new.asked)]
+    for where, candidate in alone:
+        try:
+            ClientTable([*others, candidate])
+        except AmbiguousGroups as error:
+            mistakes.add(where, f"{error}; give it to one of them")
