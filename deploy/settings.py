@@ -161,7 +161,7 @@ def load_settings(path: Path | None = None) -> Settings:
 
 
 def _unknown_variables() -> list[str]:
-    known = {f"{PREFIX}DATA"}
+    known = {f"{PREFIX}DATA", f"{PREFIX}CONFIG"}
     for section, cls in (("RESOLVER", ResolverSection), ("PORTAL", PortalSection)):
         known |= {f"{PREFIX}{section}"} | {f"{PREFIX}{section}__{name.upper()}" for name in cls.model_fields}
     return [f"environment: {name}: no such setting" for name in sorted(os.environ) if _foreign(name, known)]

@@ -1,0 +1,244 @@
+"""`schoolgate up`: resolver and portal on one machine, enrolled with each other, with no configuration.
+
+What is checked before anything starts: that no second copy runs on the same data, that the folder can be written, that
+the ports are free. What is not fatal is said and lived with: upstreams that do not answer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
+from deploy.options import fail, settings_from, with_settings
+from deploy.ports import PortTaken, check_free
+from deploy.settings import PREFIX, Settings, parse_endpoint, system_upstreams
+from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
+from resolver.config import Endpoint
+
+_UPSTREAM_PATIENCE = 1.0  # seconds
+
+
+@click.command()
+@with_settings
+@click.option("--dns", metavar="ADDR:PORT", help="Where the resolver answers.  [default: 127.0.0.1:5300]")
+@click.option("--web", metavar="ADDR:PORT", help="Where the portal answers.  [default: 127.0.0.1:8080]")
+@click.option("--upstream", "upstreams", metavar="ADDR[:PORT]", multiple=True, help="Whom to forward to (repeatable).")
+@click.option("--workers", type=click.IntRange(1, 64), help="Resolver processes.  [default: one per processor, 1-4]")
+@click.option("--demo", is_flag=True, help="Sample district and accounts that sign in with one click; loopback only.")
+def command(
+    config: Path | None,
+    data: Path | None,
+    dns: str | None,
+    web: str | None,
+    upstreams: tuple[str, ...],
+    workers: int | None,
+    demo: bool,
+) -> None:
+    """Run resolver and portal together until Ctrl-C. What they keep stays in the data folder for the next time."""
+    settings = _settings(settings_from(config, data), dns, web, upstreams, workers)
+    web_at = parse_endpoint(settings.portal.listen)
+    if demo and web_at.address not in ("127.0.0.1", "::1"):
+        raise fail("--demo has accounts without passwords: it runs on a loopback address only")
+    console = Console(highlight=False)
+    raise_on_signals()
+    with _only_copy(settings.data):
+        try:
+            for text in settings.resolver.listen:
+                check_free(parse_endpoint(text), (socket.SOCK_DGRAM, socket.SOCK_STREAM), "--dns ADDR:PORT")
+            check_free(web_at, (socket.SOCK_STREAM,), "--web ADDR:PORT")
+        except PortTaken as error:
+            raise fail(str(error)) from None
+        _run(console, settings, web_at, demo)
+
+
+def _settings(
+    settings: Settings, dns: str | None, web: str | None, upstreams: tuple[str, ...], workers: int | None
+) -> Settings:
+    """The options over the settings; the node's portal is the one beside it."""
+    try:
+        for text in (*([dns] if dns else []), *([web] if web else []), *upstreams):
+            parse_endpoint(text)
+    except ValueError as error:
+        raise fail(str(error)) from None
+    portal = settings.portal.model_copy(update={"listen": web} if web else {})
+    changes: dict[str, object] = {"portal": f"http://{parse_endpoint(portal.listen)}"}
+    if dns:
+        changes["listen"] = [dns]
+    if upstreams:
+        changes["upstreams"] = list(upstreams)
+    if workers:
+        changes["workers"] = workers
+    if not settings.resolver.name:
+        changes["name"] = socket.gethostname() or "this machine"
+    resolver = settings.resolver.model_copy(update=changes)
+    return settings.model_copy(update={"portal": portal, "resolver": resolver, "data": settings.data.absolute()})
+
+
+@contextmanager
+def _only_copy(data: Path) -> Iterator[None]:
+    """Make the data folder, and hold its lock while we run."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data / "up.lock").open("a+")
+    except OSError as error:
+        raise fail(f"{data} cannot be used: {error.strerror}. Choose another folder with --data DIR.") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise fail(
+                f"Schoolgate already runs on {data} (process {lock.read().strip() or 'unknown'}). "
+                "Stop that one first, or choose another folder with --data DIR."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> None:
+    data = settings.data
+    token_file = data / "enrolment.token"
+    first = not (data / "node" / "identity.json").exists()
+    environment = _environment(settings)
+    portal = Child(
+        "portal",
+        self_command("portal", *(["--demo"] if demo else []), *(["--issue-token", str(token_file)] if first else [])),
+        data / "portal.log",
+        env=environment,
+    )
+    resolver = Child("resolver", self_command("resolver"), data / "resolver.log", env=environment)
+    children = [resolver, portal]  # in the order in which they are stopped
+    try:
+        with console.status("") as status:
+            status.update("Starting the portal (the first time: making the database, compiling the lists) …")
+            portal.start()
+            if first:
+                wait_until(lambda: _is_ready(web_at), portal)
+                console.print("  [green]✓[/] portal")
+                status.update("Enrolling the resolver with the portal …")
+                _enrol(settings, token_file, environment)
+                console.print("  [green]✓[/] enrolment")
+            status.update("Starting the resolver …")
+            resolver.start()
+            if not first:
+                wait_until(lambda: _is_ready(web_at), portal)
+                console.print("  [green]✓[/] portal")
+            wait_until(lambda: _serves(data / "node"), resolver)
+            console.print("  [green]✓[/] resolver")
+            status.update("Asking the upstream …")
+            silent = _silent_upstreams(settings)
+        _welcome(console, settings, demo, silent)
+        watch(children, lambda text: console.print(f"[yellow]{text}[/]"))
+    except Stopped:
+        console.print("\nStopping …")
+    except StartFailed as error:
+        raise fail(str(error)) from None
+    finally:
+        stop(children)
+        token_file.unlink(missing_ok=True)
+    console.print("Stopped. Everything is kept in", str(data), soft_wrap=True)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings as variables, which children read over the same file."""
+    found = {f"{PREFIX}DATA": str(settings.data)}
+    for section in ("resolver", "portal"):
+        for name, value in getattr(settings, section).model_dump(exclude_none=True).items():
+            text = json.dumps(value) if isinstance(value, list) else str(value)
+            found[f"{PREFIX}{section.upper()}__{name.upper()}"] = text
+    return found
+
+
+def _is_ready(web_at: Endpoint) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://{web_at}/readyz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _enrol(settings: Settings, token_file: Path, environment: dict[str, str]) -> None:
+    enrolment = Child(
+        "enrolment",
+        self_command("node", "enroll", "--token-file", str(token_file)),
+        settings.data / "enrolment.log",
+        env=environment,
+    )
+    enrolment.start()
+    assert enrolment.process is not None
+    if enrolment.process.wait(60) != 0:
+        raise StartFailed(f"The resolver could not enrol:\n{enrolment.last_words()}")
+
+
+def _serves(state: Path) -> bool:
+    """True once every worker serves a policy."""
+    from resolver.control import ControlFailed, NotRunning, ask
+
+    try:
+        status = ask(state, {"do": "status"})
+    except (NotRunning, ControlFailed):
+        return False
+    return bool(status.get("version")) and status.get("workers_ready") == status.get("workers")
+
+
+def _silent_upstreams(settings: Settings) -> list[Endpoint]:
+    """The upstreams that do not answer one question about the root's name servers."""
+    endpoints = [parse_endpoint(text) for text in settings.resolver.upstreams] or list(system_upstreams())
+    question = struct.pack("!6H", 4414, 0x0100, 1, 0, 0, 0) + b"\0" + struct.pack("!2H", 2, 1)
+    silent = []
+    for endpoint in endpoints:
+        family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(_UPSTREAM_PATIENCE)
+            try:
+                probe.connect((endpoint.address, endpoint.port))
+                probe.send(question)
+                answered = probe.recv(4096)[3] & 0x0F in (0, 3)
+            except (OSError, IndexError):
+                answered = False
+        if not answered:
+            silent.append(endpoint)
+    return silent
+
+
+def _welcome(console: Console, settings: Settings, demo: bool, silent: list[Endpoint]) -> None:
+    """Say where to click, who to sign in as, and which questions show the filter at work."""
+    dns = parse_endpoint(settings.resolver.listen[0])
+    url = settings.portal.url or f"http://{parse_endpoint(settings.portal.listen)}"
+    dig = f"dig @{dns.address} -p {dns.port}"
+    table = Table.grid(padding=(0, 2))
+    table.add_row("Portal", f"[bold]{url}[/]")
+    if demo:
+        table.add_row("Sign in as", "Tess Okafor, teacher · Rosa Diaz, service desk · Amir Khan, administrator")
+        table.add_row("", "one click each, on the sign-in page")
+    else:
+        table.add_row("First account", "schoolgate user create you@district.example --name You --role administrator")
+        table.add_row("", f"(with --data {settings.data})")
+    table.add_row("Blocked", f"{dig} www.instagram.com")
+    table.add_row("Not blocked", f"{dig} example.com")
+    table.add_row("Why", "schoolgate explain www.instagram.com --client 127.0.0.1")
+    table.add_row("Kept in", str(settings.data))
+    console.print(Panel(table, title="Schoolgate is up", subtitle="Ctrl-C stops it", expand=False))
+    for endpoint in silent:
+        console.print(
+            f"[yellow]The upstream {endpoint} does not answer: names that are not blocked get SERVFAIL until it does. "
+            "Choose another with --upstream ADDR.[/]",
+            soft_wrap=True,
+        )
+    sys.stdout.flush()

@@ -1,0 +1,95 @@
+"""`schoolgate user`: accounts, from the command line of the portal's machine. The first administrator is made here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from deploy.options import fail, with_settings
+from deploy.portal_access import portal_session
+from portal import people
+from portal.access import SYSTEM
+from portal.models import Role
+from portal.passwords import Passwords
+
+_password_file = click.option(
+    "--password-file",
+    type=click.File("r"),
+    help="Read the password from this file (- for standard input) instead of asking.",
+)
+
+
+@click.group()
+def command() -> None:
+    """People: create, reset, disable."""
+
+
+@command.command()
+@with_settings
+@click.argument("email")
+@click.option("--name", required=True, help="As pages show it.")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice([role.value for role in Role]),
+    default=["requester"],
+    show_default=True,
+    help="May be given several times.",
+)
+@click.option("--site", help="The id of the person's own site.")
+@_password_file
+def create(
+    config: Path | None,
+    data: Path | None,
+    email: str,
+    name: str,
+    roles: tuple[str, ...],
+    site: str | None,
+    password_file: click.utils.LazyFile | None,
+) -> None:
+    """Make an account for EMAIL."""
+    hashed = Passwords().hash(_password(password_file))
+    with portal_session(config, data) as (session, _):
+        user = people.create_user(session, SYSTEM, time.time(), people.UserDraft(email, name, roles, site), hashed)
+        said = f"{user.email} ({', '.join(user.roles)}) can sign in"
+    click.echo(said)
+
+
+@command.command()
+@with_settings
+@click.argument("email")
+@_password_file
+def reset(config: Path | None, data: Path | None, email: str, password_file: click.utils.LazyFile | None) -> None:
+    """Set a new password for EMAIL and end that person's sessions."""
+    hashed = Passwords().hash(_password(password_file))
+    with portal_session(config, data) as (session, _):
+        user = people.by_email(session, email)
+        assert user.id is not None
+        people.reset_password(session, SYSTEM, time.time(), user.id, hashed)
+    click.echo(f"{email} has a new password; open sessions were ended")
+
+
+@command.command()
+@with_settings
+@click.argument("email")
+def disable(config: Path | None, data: Path | None, email: str) -> None:
+    """End EMAIL's sessions and tokens and refuse further sign-ins."""
+    with portal_session(config, data) as (session, _):
+        user = people.by_email(session, email)
+        assert user.id is not None
+        people.disable(session, SYSTEM, time.time(), user.id)
+    click.echo(f"{email} is disabled")
+
+
+def _password(file: click.utils.LazyFile | None) -> str:
+    if file is not None:
+        password = str(file.readline()).rstrip("\r\n")
+    elif sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        raise fail("there is no terminal to ask for the password: give --password-file FILE (- for standard input)")
+    return password

@@ -1,0 +1,34 @@
+"""The portal's database, for commands that work on it beside a running portal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlmodel import Session
+
+from deploy.options import fail, settings_from
+from deploy.settings import portal_config
+from portal import migrations
+from portal.config import PortalConfig
+from portal.database import connect, transaction
+from portal.errors import Refused
+
+
+@contextmanager
+def portal_session(config: Path | None, data: Path | None) -> Iterator[tuple[Session, PortalConfig]]:
+    """Yield one transaction on the portal's database, migrated; what a service refuses ends the command."""
+    told = portal_config(settings_from(config, data))
+    if told.database.startswith("sqlite:") and not (told.data / "portal.sqlite").exists():
+        raise fail(f"{told.data} holds no portal yet: start it once with `schoolgate portal`, or name it with --data")
+    engine = connect(told.database)
+    try:
+        migrations.upgrade(engine)
+        with transaction(engine) as session:
+            yield session, told
+    except Refused as error:
+        lines = [error.detail, *(f"  {one.field}: {one.message}" for one in error.errors)]
+        raise fail("\n".join(lines)) from None
+    finally:
+        engine.dispose()

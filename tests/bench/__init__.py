@@ -1,0 +1,1 @@
+"""The side-by-side benchmark: `python -m tests.bench [throughput] [approvals]`. Not part of the suite."""

@@ -1,0 +1,85 @@
+"""Load and accounting: dnsperf as the client, /proc as the meter. Figures are queries per second of the server's own
+CPU time, summed over all its processes, so that a noisy neighbour or a slow client does not change them much."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVER_CPU = "0"
+CLIENT_CPU = "1"
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One dnsperf run: answered and lost queries, CPU seconds of the server meanwhile."""
+
+    answered: int
+    lost: int
+    cpu: float
+
+    @property
+    def per_cpu_second(self) -> float:
+        return self.answered / self.cpu if self.cpu else 0.0
+
+
+def tree(pid: int) -> list[int]:
+    """Return `pid` and all its descendants."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(words[1]), []).append(int(stat.parent.name))
+    found, queue = [], [pid]
+    while queue:
+        one = queue.pop()
+        found.append(one)
+        queue += parents.get(one, [])
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user + system seconds of `pid` and its descendants, to a clock tick (10 ms)."""
+    total = 0
+    for one in tree(pid):
+        try:
+            words = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(words[11]) + int(words[12])
+    return total / _TICK
+
+
+def memory_mb(pid: int) -> float:
+    """Return the proportional set size of `pid` and its descendants, MB."""
+    total = 0
+    for one in tree(pid):
+        try:
+            text = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        total += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
+    return total / 1024
+
+
+def dnsperf(server: int, port: int, queries: Path, seconds: int, outstanding: int = 100) -> Run:
+    """Run dnsperf on its own processor against 127.0.0.1:`port`; `server` is the process to account."""
+    before = cpu_seconds(server)
+    done = subprocess.run(
+        ["taskset", "-c", CLIENT_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(queries)]
+        + ["-l", str(seconds), "-q", str(outstanding), "-c", "8", "-T", "1", "-t", "3"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds + 60,
+    )
+    cpu = cpu_seconds(server) - before
+    answered = int(re.search(r"Queries completed:\s+(\d+)", done.stdout)[1])
+    lost = int(re.search(r"Queries lost:\s+(\d+)", done.stdout)[1])
+    return Run(answered, lost, cpu)
