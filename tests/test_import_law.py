@@ -18,8 +18,28 @@ MAY_IMPORT = {
 }
 # The pure core: no sockets, no database, no processes, no clock of its own.
 IMPURE = frozenset(
-    "socket socketserver ssl asyncio selectors http urllib.request httpx httpx_sse requests sqlalchemy sqlmodel "
-    "sqlite3 subprocess threading multiprocessing time random fastapi uvicorn".split()
+    [
+        "socket",
+        "socketserver",
+        "ssl",
+        "asyncio",
+        "selectors",
+        "http",
+        "urllib.request",
+        "httpx",
+        "httpx_sse",
+        "requests",
+        "sqlalchemy",
+        "sqlmodel",
+        "sqlite3",
+        "subprocess",
+        "threading",
+        "multiprocessing",
+        "time",
+        "random",
+        "fastapi",
+        "uvicorn",
+    ]
 )
 MAY_FETCH = frozenset({ROOT / "blocklists" / "fetch.py"})
 

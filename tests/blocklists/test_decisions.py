@@ -64,8 +64,28 @@ def scenarios() -> Iterator[Scenario]:
 SCENARIOS = list(scenarios())
 SENTENCES: dict[str, dict[str, str]] = tomllib.loads((FOLDER / "sentences.toml").read_text())
 KNOWN = frozenset(
-    "sentence says lists services blocks switches styles grants corrections protected brakes custom own ask as at via "
-    "zone created_at expect".split()
+    [
+        "sentence",
+        "says",
+        "lists",
+        "services",
+        "blocks",
+        "switches",
+        "styles",
+        "grants",
+        "corrections",
+        "protected",
+        "brakes",
+        "custom",
+        "own",
+        "ask",
+        "as",
+        "at",
+        "via",
+        "zone",
+        "created_at",
+        "expect",
+    ]
 )
 
 
