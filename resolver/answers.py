@@ -66,7 +66,9 @@ def extended_error(code: int, text: str = "") -> bytes:
 
 def failure(rcode: int, code: int | None = None, text: str = "", expires: float = 0.0) -> Answer:
     """Return an answer without records, with an extended error when `code` is given."""
-    return Answer(rcode, 0, 0, b"", (), (), False, FOREVER, expires, b"" if code is None else extended_error(code, text))
+    return Answer(
+        rcode, 0, 0, b"", (), (), False, FOREVER, expires, b"" if code is None else extended_error(code, text)
+    )
 
 
 def blocked(query: Query, verdict: Verdict, policy: Policy) -> Answer:

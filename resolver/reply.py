@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from resolver.wire import AD as AD_FLAG
 from resolver.wire import (
     ANY,
     CNAME,
@@ -31,13 +32,14 @@ from resolver.wire import (
     is_at_or_below,
     read_name,
 )
-from resolver.wire import AD as AD_FLAG
 
 MAX_CHAIN = 16  # CNAME steps from the question
 
 _COUNTS = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
 _ROOT = b"\0"
+_ALIASES = (CNAME, DNAME)
+_BINDINGS = (HTTPS, SVCB)
 # Types whose data holds names that may be compressed, as octets before the names and how many names
 # (RFC 1035 §3.3; RFC 3597 §4 adds the rest, which old servers compressed).
 _NAMES_IN = {
@@ -130,7 +132,7 @@ def _chain(
     aliases: dict[bytes, bytes] = {}
     dnames: dict[bytes, bytes] = {}
     for owner, rtype, _, _, _, rdata, end in answers:
-        if rtype == CNAME or rtype == DNAME:
+        if rtype in _ALIASES:
             target, stop = read_name(data, rdata)
             if stop != end:
                 raise WireError("an alias whose data is no name")
@@ -149,17 +151,18 @@ def _chain(
     targets = dict.fromkeys(chain[1:])
     targets.update(dict.fromkeys(dnames[owner] for owner in used))
     kept: list[_Record] = []
+    wanted = (qtype, RRSIG)
     terminal = False
     last = chain[-1]
     for record in answers:
         owner, rtype, _, _, _, rdata, end = record
         if owner in used and rtype in (DNAME, RRSIG):
             kept.append(record)
-        elif owner in chain and (rtype == qtype or rtype == RRSIG or (rtype == CNAME and owner in aliases)):
+        elif owner in chain and (rtype in wanted or (rtype == CNAME and owner in aliases)):
             kept.append(record)
             if rtype == qtype and owner == last:
                 terminal = True
-            if (rtype == HTTPS or rtype == SVCB) and rdata + 2 < end:
+            if rtype in _BINDINGS and rdata + 2 < end:
                 target, stop = read_name(data, rdata + 2)
                 if stop > end:
                     raise WireError("a service binding that ends early")

@@ -1,0 +1,171 @@
+"""What one install remembers: verdicts per effective policy, and finished answers by canonical key.
+
+A finished answer is found again in two levels: by the exact bytes of the question after its id (`View.fast`), and by
+its canonical key (`Memo`). A key is admitted on its second sighting, and one that was used since the last look stays
+when another must go, so random names neither fill the memo nor throw hot names out. Bounded throughout; no clock.
+"""
+
+from __future__ import annotations
+
+from blocklists import names
+from blocklists.decide import NO_GRANTS, decide
+from blocklists.policy import FOREVER, Verdict
+from blocklists.rules import Rules
+from resolver.answers import Answer
+from resolver.wire import patch_ttls
+
+MAX_VARIANTS = 4  # different bytes of one question (0x20 case, EDNS sizes) that the first level knows
+MAX_VERDICTS = 16_384  # per view and generation; there are two
+
+NO_CAP = 0x7FFFFFFF
+
+
+class Fast:
+    """First level: what follows the id, ready to send until `until` (seconds since 1970)."""
+
+    __slots__ = ("blocked", "hits", "record", "tail", "until")
+
+    def __init__(self, tail: bytes, until: float, record: bytes, blocked: int) -> None:
+        self.tail = tail
+        self.until = until
+        self.record = record
+        self.blocked = blocked
+        self.hits = 0
+
+
+class Finished:
+    """Second level: an answer that may be given under one effective policy. TTLs are cut to `cap` and to what is left
+    until `decided_until`; the whole is good until `until`."""
+
+    __slots__ = ("answer", "blocked", "cap", "decided_until", "hits", "record", "until", "variants")
+
+    def __init__(self, answer: Answer, decided_until: float, cap: int, record: bytes, blocked: int) -> None:
+        self.answer = answer
+        self.decided_until = decided_until
+        self.until = min(decided_until, answer.expires)
+        self.cap = cap
+        self.record = record
+        self.blocked = blocked
+        self.hits = 0
+        self.variants: list[tuple[dict[bytes, Fast], bytes, Fast]] = []
+
+    def body(self, now: float) -> tuple[bytes, float]:
+        """Return the answer's body as it is at `now`, and until when exactly these bytes are right."""
+        answer = self.answer
+        if not answer.ttls:
+            return answer.body, self.until
+        left = self.decided_until - now
+        if answer.stored == FOREVER:
+            longest = max(ttl for _, ttl in answer.ttls)
+            if left >= longest:
+                return answer.body, self.decided_until - longest + 1e-3
+            return patch_ttls(answer.body, answer.ttls, 0, max(int(left), 0)), min(self.until, now + 1)
+        age = int(now - answer.stored)
+        cap = self.cap if left >= self.cap else max(int(left), 0)
+        return patch_ttls(answer.body, answer.ttls, age, cap), min(self.until, answer.stored + age + 1)
+
+
+class View:
+    """One effective policy: its rules, its verdicts, and its first level."""
+
+    __slots__ = ("_old", "_young", "fast", "route", "rules")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.route = rules.number.to_bytes(2, "big")
+        self.fast: dict[bytes, Fast] = {}
+        self._young: dict[tuple[bytes, frozenset[int]], Verdict] = {}
+        self._old: dict[tuple[bytes, frozenset[int]], Verdict] = {}
+
+    def verdict(self, name: bytes, now: float, via: frozenset[int] = NO_GRANTS) -> Verdict:
+        """Return the verdict on the lower-cased wire `name`, remembered for as long as it holds.
+
+        Two generations: what was used since the last turn moves on to the next, the rest is forgotten.
+        """
+        key = (name, via)
+        found = self._young.get(key)
+        if found is not None and now < found.valid_until:
+            return found
+        found = self._old.get(key)
+        if found is None or now >= found.valid_until:
+            found = decide(names.from_wire(name), self.rules, now, via)
+        if len(self._young) >= MAX_VERDICTS:
+            self._old = self._young
+            self._young = {}
+        self._young[key] = found
+        return found
+
+
+class Memo:
+    """Finished answers by canonical key and route, at most `limit` of them, over all views."""
+
+    __slots__ = ("_entries", "_seen", "_seen_before", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = max(limit, 16)
+        self._entries: dict[bytes, Finished] = {}
+        self._seen: set[int] = set()
+        self._seen_before: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes, now: float) -> Finished | None:
+        """Return what may be given for `key` at `now`, or None."""
+        found = self._entries.get(key)
+        if found is None or now >= found.until:
+            return None
+        found.hits += 1
+        return found
+
+    def offer(self, key: bytes, finished: Finished) -> bool:
+        """Remember `finished` when `key` was seen before; True when it was. The first sighting is only noted."""
+        old = self._entries.get(key)
+        if old is not None:
+            _forget_variants(old)
+            self._entries[key] = finished
+            return True
+        mark = hash(key)
+        if mark not in self._seen and mark not in self._seen_before:
+            if len(self._seen) >= self.limit:
+                self._seen_before = self._seen
+                self._seen = set()
+            self._seen.add(mark)
+            return False
+        if len(self._entries) >= self.limit:
+            self._evict_one()
+        self._entries[key] = finished
+        return True
+
+    def _evict_one(self) -> None:
+        entries = self._entries
+        while True:
+            key = next(iter(entries))
+            finished = entries.pop(key)
+            used = finished.hits
+            for _, _, fast in finished.variants:
+                used += fast.hits
+                fast.hits = 0
+            finished.hits = 0
+            if not used:
+                _forget_variants(finished)
+                return
+            entries[key] = finished
+
+
+def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, until: float) -> None:
+    """Put the bytes of an assembled answer into the first level of `view`, under the question's bytes after its id."""
+    fast = view.fast.get(rest)
+    if fast is not None:
+        fast.tail = tail
+        fast.until = until
+    elif len(finished.variants) < MAX_VARIANTS:
+        fast = Fast(tail, until, finished.record, finished.blocked)
+        view.fast[rest] = fast
+        finished.variants.append((view.fast, rest, fast))
+
+
+def _forget_variants(finished: Finished) -> None:
+    for table, rest, _ in finished.variants:
+        table.pop(rest, None)
+    finished.variants.clear()

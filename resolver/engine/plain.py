@@ -1,0 +1,336 @@
+"""The plain-Python engine: the reference for the hot path. Datagrams in, replies and sends out.
+
+Owns no socket and no clock; `now` is in seconds since 1970. A question goes through, in this order:
+
+1. the first level: the exact bytes after the id, per client group -> the reply's bytes (the loop of `step`);
+2. the bounded reader, then the message table from class and type on: client, RD, policy (`_refusal`);
+3. the judge: finished answers by canonical key, the verdict, the cache (`judge.py`);
+4. upstream, one question per key (`asking.py`); the reply comes back through `upstream` and is judged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+from blocklists.clients import parse_address
+from blocklists.policy import Action, Reason, ReasonKind, Verdict
+from blocklists.snapshot import Snapshot
+from resolver import answers, querylog, wire
+from resolver.answers import Answer
+from resolver.config import ResolverConfig
+from resolver.engine.asking import Asking, Question, Waiter, random_case
+from resolver.engine.judge import Judge
+from resolver.engine.memo import Fast, Finished, View, remember_variant
+from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
+from resolver.reply import read_reply
+from resolver.wire import Query, WireError
+
+MAX_CLIENTS = 65_536  # askers that a source remembers
+
+_NOBODY: dict[bytes, Fast] = {}  # the first level of clients that get no answer from it; stays empty
+_META = frozenset({wire.OPT, wire.TSIG, wire.TKEY})
+_TRANSFERS = frozenset({wire.AXFR, wire.IXFR})
+_UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
+
+
+class Client:
+    """One asker, as one source and one install see it."""
+
+    __slots__ = ("allowed", "fast", "prefix", "view")
+
+    def __init__(self, allowed: bool, view: View | None, prefix: bytes) -> None:
+        self.allowed = allowed
+        self.view = view
+        self.prefix = prefix
+        self.fast = view.fast if allowed and view is not None else _NOBODY
+
+
+class Engine:
+    """See the module. One per worker; nothing in it is shared."""
+
+    def __init__(self, config: ResolverConfig) -> None:
+        self._config = config
+        self._counters = Counters()
+        self._judge = Judge(config, self._counters)
+        self._asking = Asking(
+            len(config.upstreams), config.upstream_timeout, config.upstream_tries, config.max_inflight
+        )
+        self._trust_ad = all(ipaddress.ip_address(one.address).is_loopback for one in config.upstreams)
+        self._allow = [ipaddress.ip_network(text) for text in config.allow]
+        self._sources: list[Source] = []
+        self._now = 0.0
+        self._version = 0
+
+    @property
+    def counters(self) -> Counters:
+        """The counts until now."""
+        self._counters.inflight = self._asking.waiting
+        self._counters.upstream_sent = self._asking.sent
+        return self._counters
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is served by."""
+        return self._judge.snapshot
+
+    def source(self, asked: str | None, *, stream: bool = False) -> Source:
+        """Return a new source of questions: a socket bound to `asked`, or (None) to every address."""
+        made = Source(asked, stream)
+        self._sources.append(made)
+        return made
+
+    def install(self, snapshot: Snapshot) -> None:
+        """Serve by `snapshot` from now on. Verdicts and finished answers go; the cache of upstream answers stays."""
+        self._judge.install(snapshot)
+        self._version = snapshot.version
+        self._forget_clients()
+
+    def flush(self, name: bytes, subtree: bool) -> int:
+        """Forget the answers for the lower-cased wire `name` (and all below it); return how many the cache held."""
+        self._judge.start_over()
+        self._forget_clients()
+        return self._judge.cache.flush(name, subtree)
+
+    def _forget_clients(self) -> None:
+        for source in self._sources:
+            source.clients = {}
+
+    def _move_clock(self, now: float) -> None:
+        if now < self._now - 1.0:  # set back: nothing may live longer than it was told
+            self._judge.cache.clear()
+            self._judge.start_over()
+            self._forget_clients()
+            self._asking.clock_set_back(now)
+        self._now = now
+
+    def step(self, datagrams: list[Datagram], now: float, source: Source) -> Output:
+        """Answer a batch from one source: what can be answered now is in `replies`, for the same source."""
+        self._move_clock(now)
+        output = Output()
+        replies = output.replies
+        clients = source.clients
+        halves: list[bytes] = []
+        hits = blocked = 0
+        for data, peer in datagrams:
+            client = clients.get(peer[0])
+            if client is not None:
+                fast = client.fast.get(data[2:])
+                if fast is not None and now < fast.until:
+                    fast.hits += 1
+                    hits += 1
+                    blocked += fast.blocked
+                    replies.append((data[:2] + fast.tail, peer))
+                    halves.append(client.prefix)
+                    halves.append(fast.record)
+                    continue
+            tail = self._ask(data, peer, source, now, halves, output)
+            if tail is not None:
+                replies.append((data[:2] + tail, peer))
+        counters = self._counters
+        counters.queries += len(datagrams)
+        if source.stream:
+            counters.tcp += len(datagrams)
+        counters.memo_hits += hits
+        counters.blocked += blocked
+        counters.allowed += hits - blocked
+        self._close(output, halves, now)
+        return output
+
+    def _close(self, output: Output, halves: list[bytes], now: float) -> None:
+        if halves and self._config.query_log:
+            output.log = querylog.block(halves, now, self._version)
+
+    def _ask(
+        self, data: bytes, peer: Peer, source: Source, now: float, halves: list[bytes], output: Output
+    ) -> bytes | None:
+        """Return what follows the id in the reply, or None when there is none (yet)."""
+        counters = self._counters
+        if peer[1] == 0:  # source port 0: nobody can be there
+            counters.dropped += 1
+            return None
+        try:
+            query = wire.read_query(data)
+        except WireError as error:
+            if error.rcode is None:
+                counters.dropped += 1
+                return None
+            counters.formerr += 1
+            return wire.error_tail(data, error, self._config.udp_size)
+        client = source.clients.get(peer[0]) or self._client(source, peer[0])
+        refusal = self._refusal(query, client)
+        if refusal is not None:
+            return self._assembled(query, refusal, b"", source)
+        view = client.view
+        assert view is not None
+        finished = self._judge.remembered(query, view, now)
+        if finished is None:
+            return self._wait(query, data[:2], source, peer, client, now, halves, output)
+        body, until = finished.body(now)
+        tail = self._assembled(query, finished.answer, body, source)
+        if finished.hits and query.plain and not source.stream and until > now:
+            remember_variant(finished, view, data[2:], tail, until)
+        self._note(finished, client, halves)
+        return tail
+
+    def _refusal(self, query: Query, client: Client) -> Answer | None:
+        """The message table from class and type on: the answer to a question that is not looked at, else None."""
+        counters = self._counters
+        if query.qtype in _META:
+            counters.formerr += 1
+            return answers.failure(wire.FORMERR)
+        if query.qclass != wire.IN or query.qtype in _TRANSFERS:
+            counters.refused += 1
+            return answers.failure(wire.REFUSED)
+        if not client.allowed:
+            counters.refused += 1
+            return answers.failure(wire.REFUSED, answers.EDE_PROHIBITED)
+        if not query.flags & wire.RD:
+            counters.refused += 1
+            return answers.failure(wire.REFUSED, answers.EDE_NOT_RECURSIVE)
+        if client.view is None:
+            counters.servfail += 1
+            return answers.failure(wire.SERVFAIL, answers.EDE_NOT_READY)
+        return None
+
+    def _client(self, source: Source, who: Any) -> Client:
+        """Find out who asks, and remember it until the next install."""
+        host, asked = who if isinstance(who, tuple) else (who, source.asked)
+        address = parse_address(host)
+        allowed = any(address in network for network in self._allow)
+        view = None
+        prefix = b""
+        snapshot = self._judge.snapshot
+        if snapshot is not None:
+            group = snapshot.clients.find(address, parse_address(asked) if asked else None).group
+            view = self._judge.view(group)
+            prefix = querylog.client_half(address.packed, group)
+        if len(source.clients) >= MAX_CLIENTS:
+            source.clients.clear()
+        client = source.clients[who] = Client(allowed, view, prefix)
+        return client
+
+    def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source) -> bytes:
+        size = self._config.udp_size
+        limit = 0xFFFF if source.stream else min(query.size, size)
+        return answers.assemble(query, answer, body, limit, size, self._trust_ad)
+
+    def _note(self, finished: Finished, client: Client, halves: list[bytes]) -> None:
+        counters = self._counters
+        counters.blocked += finished.blocked
+        counters.allowed += 1 - finished.blocked
+        if finished.answer.rcode == wire.SERVFAIL:
+            counters.servfail += 1
+        halves.append(client.prefix)
+        halves.append(finished.record)
+
+    def _wait(
+        self,
+        query: Query,
+        number: bytes,
+        source: Source,
+        peer: Peer,
+        client: Client,
+        now: float,
+        halves: list[bytes],
+        output: Output,
+    ) -> bytes | None:
+        """Let the asker wait for upstream; the tail of a SERVFAIL when it cannot."""
+        waiter: Waiter = (query, number, source, peer, now)
+        key = query.key
+        joined = self._asking.join(key, waiter)
+        if joined:
+            self._counters.coalesced += 1
+            return None
+        if joined is None:
+            asked = random_case(query.name) + query.question[-4:]
+            message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
+            question = Question(key, query.name, query.qtype, query.do, message)
+            send = self._asking.start(question, waiter, now)
+            if send is not None:
+                output.sends.append(send)
+                return None
+        self._counters.full += 1
+        self._counters.servfail += 1
+        halves.append(client.prefix)
+        halves.append(querylog.tail_half(query.name, query.qtype, wire.SERVFAIL, _UNDECIDED))
+        return self._assembled(query, answers.failure(wire.SERVFAIL, answers.EDE_NETWORK), b"", source)
+
+    def upstream(self, arrivals: list[Arrival], now: float) -> Output:
+        """Take what came from upstream, matched by socket, id and question; the replies are in `late`."""
+        self._move_clock(now)
+        output = Output()
+        halves: list[bytes] = []
+        for serial, data in arrivals:
+            question = self._asking.of(serial)
+            if question is None:
+                self._counters.stray += 1
+                continue
+            end = wire.HEAD + len(question.name)
+            try:
+                reply = read_reply(data, question.name, question.qtype, question.do)
+            except WireError:
+                question.error = True
+                self._try_again(question, now, halves, output, stream=False)
+                continue
+            if reply.truncated or data[wire.HEAD : end] != question.message[wire.HEAD : end]:
+                # Too long, or not in the case we chose: a forger's, or an old server's. TCP settles both.
+                self._try_again(question, now, halves, output, stream=True)
+            elif reply.lame or reply.rcode not in (0, wire.NXDOMAIN):
+                question.error = True
+                self._try_again(question, now, halves, output, stream=False)
+            else:
+                self._asking.worked(question.server)
+                answer = self._judge.learn(question.key, reply, now)
+                self._tell(question, answer, now, halves, output)
+        self._close(output, halves, now)
+        return output
+
+    def unreachable(self, serials: Iterable[int], now: float) -> Output:
+        """Take the hint that these tries cannot be answered (ECONNREFUSED and the like). Another upstream is asked at
+        once; with none, the try keeps its time, since anybody can forge the hint."""
+        output = Output()
+        halves: list[bytes] = []
+        for serial in serials:
+            question = self._asking.of(serial)
+            if question is not None and question.serial == serial and self._asking.others(question.server):
+                self._try_again(question, now, halves, output, stream=False)
+        self._close(output, halves, now)
+        return output
+
+    def tick(self, now: float) -> Output:
+        """Ask again, or give up, where a try has had its time."""
+        self._move_clock(now)
+        output = Output()
+        halves: list[bytes] = []
+        for question in self._asking.expired(now):
+            self._try_again(question, now, halves, output, stream=False)
+        self._close(output, halves, now)
+        return output
+
+    def next_deadline(self) -> float | None:
+        """Return when `tick` may have something to do, seconds since 1970."""
+        return self._asking.next_deadline()
+
+    def _try_again(self, question: Question, now: float, halves: list[bytes], output: Output, *, stream: bool) -> None:
+        if not stream:
+            self._asking.failed(question.server, now)
+            self._counters.upstream_failed += 1
+        send = self._asking.again(question, now, stream=stream)
+        if send is not None:
+            output.sends.append(send)
+            return
+        code = answers.EDE_NETWORK if question.error else answers.EDE_NO_AUTHORITY
+        self._tell(question, self._judge.learn_failure(question.key, code, now), now, halves, output)
+
+    def _tell(self, question: Question, answer: Answer, now: float, halves: list[bytes], output: Output) -> None:
+        """Give `answer` to all who wait for it, each by the policy that is in force for it now."""
+        for query, number, source, peer, asked_at in self._asking.finish(question):
+            client = source.clients.get(peer[0]) or self._client(source, peer[0])
+            if client.view is None:
+                continue
+            finished = self._judge.judged(query, answer, client.view, now, now - asked_at)
+            body, _ = finished.body(now)
+            output.late.append((source, number + self._assembled(query, finished.answer, body, source), peer))
+            self._note(finished, client, halves)

@@ -1,0 +1,281 @@
+"""The sockets that clients ask: UDP in batches, TCP with length framing. Bytes in and out, nothing is understood here.
+
+Replies leave from the address that was asked: a socket bound to one address does that by itself, one bound to all of
+them is told by IP_PKTINFO / IPV6_PKTINFO. `peer[0]` is who asked: the host, with the asked address on a wildcard
+socket. RFC 7766 for TCP: pipelining, answers in any order, length and body in one write.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from resolver.engine.seam import Datagram, Peer, Reply
+from resolver.poller import BROKEN, READ, WRITE, Poller
+
+BATCH = 64  # datagrams taken in one go
+MAX_QUERY = 1_500  # octets of a query over UDP
+_SIZES = (MAX_QUERY,) * BATCH
+MAX_PIPELINE = 64  # questions of one connection that wait at the same time
+MAX_UNSENT = 256 * 1024  # octets a slow reader may leave with us
+
+_IP_PKTINFO = 8  # not in the socket module of every Python
+_PKTINFO4 = struct.Struct("=I4s4s")  # interface, local address, address in the header
+_PKTINFO6 = struct.Struct("=16sI")
+_ANCILLARY = socket.CMSG_SPACE(_PKTINFO4.size) + socket.CMSG_SPACE(_PKTINFO6.size)
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
+
+
+class UdpListener:
+    """One UDP socket. `take` returns the datagrams at hand, `send` sends replies; neither ever blocks."""
+
+    __slots__ = ("_recvfrom", "_sendto", "asked", "lost", "socket")
+
+    def __init__(self, bound: socket.socket) -> None:
+        bound.setblocking(False)
+        self.socket = bound
+        host = bound.getsockname()[0].partition("%")[0]
+        self.asked: str | None = None if host in _WILDCARDS else host
+        self.lost = 0  # replies that the kernel would not take
+        self._recvfrom: Callable[[int], Datagram] = bound.recvfrom
+        self._sendto: Callable[[bytes, Any], int] = bound.sendto
+        if self.asked is None:
+            self._recvfrom = self._receive_asked
+            self._sendto = self._send_from
+            if bound.family == socket.AF_INET6:
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            if bound.family == socket.AF_INET:
+                bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+
+    def take(self) -> list[Datagram]:
+        """Return up to `BATCH` datagrams."""
+        batch: list[Datagram] = []
+        try:
+            batch.extend(map(self._recvfrom, _SIZES))  # what came before an error stays in the batch
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.lost += 1  # an ICMP error for an earlier reply
+        return batch
+
+    def send(self, replies: list[Reply]) -> None:
+        """Send each reply to its peer; what the kernel refuses is lost, as on any network."""
+        sendto = self._sendto
+        for data, peer in replies:
+            try:
+                sendto(data, peer)
+            except OSError:
+                self.lost += 1
+
+    def _receive_asked(self, size: int) -> Datagram:
+        data, ancillary, _, address = self.socket.recvmsg(size, _ANCILLARY)
+        for level, kind, info in ancillary:
+            if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+                _, local, _ = _PKTINFO4.unpack_from(info)
+                asked = socket.inet_ntop(socket.AF_INET, local)
+                return data, ((address[0], asked), address[1], address, (level, kind, _PKTINFO4.pack(0, local, local)))
+            if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                local, _ = _PKTINFO6.unpack_from(info)
+                asked = socket.inet_ntop(socket.AF_INET6, local)
+                return data, ((address[0], asked), address[1], address, (level, kind, info))
+        return data, ((address[0], None), address[1], address, None)
+
+    def _send_from(self, data: bytes, peer: Peer) -> int:
+        _, _, address, ancillary = peer
+        return self.socket.sendmsg([data], [] if ancillary is None else [ancillary], 0, address)
+
+
+class Connection:
+    """One TCP client: what it sent that is no whole message yet, and what it has not taken from us yet."""
+
+    __slots__ = ("_buffer", "_ending", "_listener", "_unsent", "alive", "host", "last", "peer", "socket", "waiting")
+
+    def __init__(self, listener: TcpListener, accepted: socket.socket, host: str, who: Any, now: float) -> None:
+        self._listener = listener
+        self.socket = accepted
+        self.host = host
+        self.peer: Peer = (who, -1, self)
+        self.last = now  # the last whole message
+        self.waiting = 0
+        self.alive = True
+        self._buffer = bytearray()
+        self._unsent = bytearray()
+        self._ending = False  # the client sends no more
+
+    def ready(self, mask: int) -> None:
+        if mask & WRITE:
+            self._flush()
+        if self.alive and mask & (READ | BROKEN):
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data = self.socket.recv(16_384)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._ending = True
+        self._buffer += data
+        self._take_messages()
+
+    def _take_messages(self) -> None:
+        buffer = self._buffer
+        while self.alive:
+            messages: list[Datagram] = []
+            at = 0
+            while self.waiting + len(messages) < MAX_PIPELINE and len(buffer) - at >= 2:
+                end = at + 2 + int.from_bytes(buffer[at : at + 2], "big")
+                if end > len(buffer):
+                    break
+                messages.append((bytes(buffer[at + 2 : end]), self.peer))
+                at = end
+            if not messages:
+                break
+            del buffer[:at]
+            self.last = self._listener.now()
+            self.waiting += len(messages)
+            self._listener.ask(self, messages)
+        self._settle()
+
+    def reply(self, data: bytes) -> None:
+        """Send one message, length and body together; bounded, a client that reads too slowly is let go."""
+        if not self.alive:
+            return
+        self.waiting -= 1
+        self._unsent += len(data).to_bytes(2, "big") + data
+        self._flush()
+        if self.alive and self._buffer and self.waiting < MAX_PIPELINE:
+            self._take_messages()
+
+    def replies(self, batch: list[Reply]) -> None:
+        """Send several messages with one write."""
+        self.waiting -= len(batch)
+        for data, _ in batch:
+            self._unsent += len(data).to_bytes(2, "big") + data
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent:
+            try:
+                sent = self.socket.send(self._unsent)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.close()
+                return
+            del self._unsent[:sent]
+            if len(self._unsent) > MAX_UNSENT:
+                self.close()
+                return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Watch for what can be done next; close when nothing is left to do."""
+        if not self.alive:
+            return
+        if self._ending and not self.waiting and not self._unsent:
+            self.close()
+            return
+        events = WRITE if self._unsent else 0
+        if not self._ending and not self._unsent and self.waiting < MAX_PIPELINE:
+            events |= READ
+        self._listener.poller.change(self.socket.fileno(), events)
+
+    def close(self) -> None:
+        if self.alive:
+            self.alive = False
+            self._listener.gone(self)
+
+
+class TcpListener:
+    """One listening TCP socket and its connections. `ask(connection, messages)` is the worker's."""
+
+    __slots__ = (
+        "_connections",
+        "_idle",
+        "_limit",
+        "_per_client",
+        "_per_client_limit",
+        "ask",
+        "asked",
+        "now",
+        "poller",
+        "socket",
+    )
+
+    def __init__(
+        self,
+        bound: socket.socket,
+        poller: Poller,
+        ask: Callable[[Connection, list[Datagram]], None],
+        now: Callable[[], float],
+        *,
+        limit: int,
+        per_client: int,
+        idle: float,
+    ) -> None:
+        bound.setblocking(False)
+        host = bound.getsockname()[0].partition("%")[0]
+        self.socket = bound
+        self.asked: str | None = None if host in _WILDCARDS else host
+        self.poller = poller
+        self.ask = ask
+        self.now = now
+        self._limit = limit
+        self._per_client_limit = per_client
+        self._idle = idle
+        self._connections: set[Connection] = set()
+        self._per_client: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def accept(self, mask: int) -> None:
+        """Take the connections that wait. One beyond a limit is closed at once."""
+        for _ in range(16):
+            try:
+                accepted, address = self.socket.accept()
+            except OSError:
+                return
+            host = address[0]
+            count = self._per_client.get(host, 0)
+            if len(self._connections) >= self._limit or count >= self._per_client_limit:
+                accepted.close()
+                continue
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            who = host if self.asked is not None else (host, accepted.getsockname()[0])
+            connection = Connection(self, accepted, host, who, self.now())
+            self._connections.add(connection)
+            self._per_client[host] = count + 1
+            self.poller.watch(accepted.fileno(), READ, connection.ready)
+
+    def gone(self, connection: Connection) -> None:
+        """A connection has ended: let go of it."""
+        self._connections.discard(connection)
+        count = self._per_client[connection.host] - 1
+        if count:
+            self._per_client[connection.host] = count
+        else:
+            del self._per_client[connection.host]
+        self.poller.unwatch(connection.socket.fileno())
+        connection.socket.close()
+
+    def sweep(self, now: float) -> None:
+        """Close the connections that sent no whole message for the idle time; called every second or so."""
+        for connection in list(self._connections):
+            quiet = now - connection.last
+            if quiet < 0:
+                connection.last = now  # the clock was set back
+            elif quiet >= self._idle and (not connection.waiting or quiet >= self._idle + 10.0):
+                connection.close()
+
+    def close(self) -> None:
+        """Close every connection. The listening socket belongs to whoever made it."""
+        for connection in list(self._connections):
+            connection.close()

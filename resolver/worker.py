@@ -1,0 +1,293 @@
+"""One worker process: sockets on one side, the engine on the other, a control channel to the supervisor.
+
+The loop: wait -> take datagrams -> `engine.step` -> send replies; arrivals from upstream -> `engine.upstream`; then
+time-outs. One thread, no lock. Cyclic garbage collection is off during work and run on idle ticks. When the
+supervisor's lifeline closes, the worker exits.
+
+Control messages are JSON, one per SEQPACKET datagram. In: `{"do":"swap","version","digest"}`,
+`{"do":"flush","name","subtree"}`, `{"do":"drain"}`. Out: `{"did":"swapped","version","digest"}`,
+`{"did":"refused","reason"}`, `{"did":"flushed","entries"}`, and every second
+`{"did":"status","version","digest","counters"}`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from blocklists import names
+from blocklists.snapshot import Snapshot
+from resolver.config import ResolverConfig
+from resolver.engine.plain import Engine
+from resolver.engine.seam import Datagram, Output, Source
+from resolver.listeners import Connection, TcpListener, UdpListener
+from resolver.poller import READ, Poller
+from resolver.querylog import Ring, ring_path
+from resolver.upstream import Upstreams
+
+RING_BYTES = 8 * 1024 * 1024
+TICK = 1.0  # seconds between two status messages
+DRAIN = 2.0  # seconds that a draining worker gives to what is in flight
+MAX_CONTROL = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """What a worker is born with. `load` opens the current verified snapshot from the state folder; it gets the one
+    that is served now, so that a base with the same digest is not mapped twice, and returns None when there is none."""
+
+    number: int
+    udp: list[socket.socket]
+    tcp: list[socket.socket]
+    control: socket.socket  # SOCK_SEQPACKET pair to the supervisor
+    lifeline: int  # a pipe's reading end
+    config: ResolverConfig
+    load: Callable[[Snapshot | None], Snapshot | None]
+
+
+def run(setup: WorkerSetup) -> int:
+    """Serve until drained or orphaned; return the exit status."""
+    return _Worker(setup).run()
+
+
+class _Worker:
+    def __init__(self, setup: WorkerSetup) -> None:
+        config = setup.config
+        self._setup = setup
+        self._poller = Poller()
+        self._engine = Engine(config)
+        patience = config.upstream_timeout * config.upstream_tries + 1.0
+        self._upstreams = Upstreams(config.upstreams, self._poller, patience)
+        self._ring = Ring.create(ring_path(config.state, setup.number), RING_BYTES) if config.query_log else None
+        self._udp: dict[Source, UdpListener] = {}
+        self._tcp: list[TcpListener] = []
+        self._running = True
+        self._draining_until: float | None = None
+        self._controls: list[dict[str, Any]] = []
+
+    def run(self) -> int:
+        setup = self._setup
+        snapshot = self._load()
+        if snapshot is not None:
+            self._engine.install(snapshot)
+        setup.control.setblocking(False)
+        self._poller.watch(setup.control.fileno(), READ, self._control)
+        self._poller.watch(setup.lifeline, READ, self._orphaned)
+        for bound in setup.udp:
+            self._listen_udp(bound)
+        for bound in setup.tcp:
+            self._listen_tcp(bound)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._say_status()
+        try:
+            self._loop()
+        finally:
+            self._close()
+        return 0
+
+    def _load(self) -> Snapshot | None:
+        """The snapshot to start with. A worker without one still answers: SERVFAIL, not ready."""
+        try:
+            return self._setup.load(None)
+        except (OSError, ValueError) as error:
+            self._say({"did": "refused", "reason": f"{type(error).__name__}: {error}"})
+            return None
+
+    def _listen_udp(self, bound: socket.socket) -> None:
+        listener = UdpListener(bound)
+        source = self._engine.source(listener.asked)
+        self._udp[source] = listener
+        step = self._engine.step
+        clock = time.time
+
+        def readable(mask: int) -> None:
+            output = step(listener.take(), clock(), source)
+            listener.send(output.replies)
+            self._carry_out(output)
+
+        self._poller.watch(bound.fileno(), READ, readable)
+
+    def _listen_tcp(self, bound: socket.socket) -> None:
+        config = self._setup.config
+        step = self._engine.step
+        counters = self._engine.counters
+
+        def ask(connection: Connection, messages: list[Datagram]) -> None:
+            dropped = counters.dropped
+            output = step(messages, time.time(), source)
+            if counters.dropped != dropped:  # what nobody answers over UDP has no place on a connection either
+                connection.close()
+            connection.replies(output.replies)
+            self._carry_out(output)
+
+        listener = TcpListener(
+            bound,
+            self._poller,
+            ask,
+            time.time,
+            limit=config.tcp_connections,
+            per_client=config.tcp_per_client,
+            idle=config.tcp_idle,
+        )
+        source = self._engine.source(listener.asked, stream=True)
+        self._tcp.append(listener)
+        self._poller.watch(bound.fileno(), READ, listener.accept)
+
+    def _carry_out(self, output: Output) -> None:
+        """Everything that a step wants done, but the replies to its own batch."""
+        if output.log and self._ring is not None:
+            self._ring.append(output.log)
+        if output.sends:
+            self._upstreams.send(output.sends, time.time())
+        for source, data, peer in output.late:
+            listener = self._udp.get(source)
+            if listener is not None:
+                listener.send([(data, peer)])
+            else:
+                peer[2].reply(data)
+
+    def _loop(self) -> None:
+        engine, upstreams, poller = self._engine, self._upstreams, self._poller
+        next_tick = time.time() + TICK
+        while self._running:
+            now = time.time()
+            wait = min(max(next_tick - now, 0.0), TICK)
+            deadline = engine.next_deadline()
+            if deadline is not None:
+                wait = min(wait, max(deadline - now, 0.0) + 0.001)
+            events = poller.wait(wait)
+            now = time.time()
+            if upstreams.arrivals:
+                self._carry_out(engine.upstream(upstreams.take(), now))
+            if upstreams.failed:
+                self._carry_out(engine.unreachable(upstreams.take_failed(), now))
+            if deadline is not None and deadline <= now:
+                self._carry_out(engine.tick(now))
+            if self._controls:
+                self._obey()
+            if not 0 < next_tick - now <= TICK:  # due, or the clock was set back
+                next_tick = now + TICK
+                self._tick(now, idle=events == 0)
+            if self._draining_until is not None:
+                self._end_when_drained(now)
+
+    def _tick(self, now: float, *, idle: bool) -> None:
+        self._carry_out(self._engine.tick(now))
+        self._upstreams.sweep(now)
+        for listener in self._tcp:
+            listener.sweep(now)
+        self._say_status()
+        if idle:
+            gc.collect()
+
+    def _drain(self) -> None:
+        if self._draining_until is None:
+            self._draining_until = time.monotonic() + DRAIN
+            for bound in (*self._setup.udp, *self._setup.tcp):
+                self._poller.unwatch(bound.fileno())
+
+    def _end_when_drained(self, now: float) -> None:
+        assert self._draining_until is not None
+        if not self._engine.counters.inflight or time.monotonic() >= self._draining_until:
+            self._running = False
+
+    def _orphaned(self, mask: int) -> None:
+        self._running = False
+
+    def _control(self, mask: int) -> None:
+        """Take one control message; it is obeyed between two rounds, never in the middle of one."""
+        try:
+            data = self._setup.control.recv(MAX_CONTROL)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:  # the supervisor's end is gone; the lifeline will say so too
+            self._poller.unwatch(self._setup.control.fileno())
+            self._running = False
+            return
+        try:
+            message = json.loads(data)
+        except ValueError:
+            message = None
+        if isinstance(message, dict):
+            self._controls.append(message)
+        else:
+            self._say({"did": "refused", "reason": "a control message is one JSON object"})
+
+    def _obey(self) -> None:
+        controls, self._controls = self._controls, []
+        for message in controls:
+            match message.get("do"):
+                case "swap":
+                    self._swap(message)
+                case "flush":
+                    self._flush(message)
+                case "drain":
+                    self._drain()
+                case other:
+                    self._say({"did": "refused", "reason": f"no such command: {other!r}"})
+
+    def _swap(self, message: dict[str, Any]) -> None:
+        """Open what the supervisor has persisted and serve by it; on any trouble keep what is served."""
+        current = self._engine.snapshot
+        try:
+            snapshot = self._setup.load(current)
+            if snapshot is None:
+                raise ValueError("there is no snapshot in the state folder")
+            wanted = message.get("digest")
+            if wanted is not None and snapshot.digest != wanted:
+                raise ValueError(f"the state folder holds {snapshot.digest[:16]}…, not {str(wanted)[:16]}…")
+            if current is not None and snapshot.version < current.version:
+                raise ValueError(f"version {snapshot.version} is older than {current.version}, which is served")
+            if current is None or snapshot.digest != current.digest:
+                self._engine.install(snapshot)
+        except (OSError, ValueError) as error:
+            self._say({"did": "refused", "reason": f"{type(error).__name__}: {error}"})
+            return
+        self._say({"did": "swapped", "version": snapshot.version, "digest": snapshot.digest})
+
+    def _flush(self, message: dict[str, Any]) -> None:
+        try:
+            name = names.to_wire(names.normalise(str(message.get("name", ""))))
+        except names.BadName as error:
+            self._say({"did": "refused", "reason": str(error)})
+            return
+        entries = self._engine.flush(name, bool(message.get("subtree")))
+        self._say({"did": "flushed", "entries": entries})
+
+    def _say_status(self) -> None:
+        snapshot = self._engine.snapshot
+        counters = asdict(self._engine.counters)
+        counters["stray"] += self._upstreams.stray
+        counters["lost"] = sum(listener.lost for listener in self._udp.values())
+        counters["log_dropped"] = 0 if self._ring is None else self._ring.dropped
+        self._say(
+            {
+                "did": "status",
+                "version": None if snapshot is None else snapshot.version,
+                "digest": None if snapshot is None else snapshot.digest,
+                "counters": counters,
+            }
+        )
+
+    def _say(self, message: dict[str, Any]) -> None:
+        """Tell the supervisor; a supervisor that does not listen is no reason to wait."""
+        with contextlib.suppress(OSError):
+            self._setup.control.send(json.dumps(message, separators=(",", ":")).encode(), socket.MSG_DONTWAIT)
+
+    def _close(self) -> None:
+        for listener in self._tcp:
+            listener.close()
+        self._upstreams.close()
+        if self._ring is not None:
+            self._ring.close()
+        self._poller.close()
