@@ -18,8 +18,11 @@ from sqlmodel import Session, col, select
 from blocklists.base import BadBase, Base
 from blocklists.compile import compile_base, seed_sources
 from blocklists.seed import Seed, load_seed
+from portal import audit
+from portal.access import SYSTEM
 from portal.config import PortalConfig
 from portal.models import BaseFile
+from portal.outbox import ask_publication
 
 SEED_FILE = "seed"
 
@@ -113,10 +116,7 @@ def ensure_base(config: PortalConfig, session: Session, now: int, seed: Seed | N
 
 
 def adopt_base(config: PortalConfig, session: Session, path: Path, now: int) -> BaseFile:
-    """Make the base file at `path` the current one; return its row. Raises `BadBase` or `OSError`.
-
-    The caller asks for a publication in the same transaction, as for every change that nodes must hear of.
-    """
+    """Make the base file at `path` the current one; return its row. Raises `BadBase` or `OSError`."""
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     base = Base(memoryview(data), digest)
@@ -136,11 +136,15 @@ def require_base(session: Session) -> BaseFile:
 
 
 def _make_current(session: Session, digest: str, size: int, names: int, now: int) -> BaseFile:
-    session.execute(update(BaseFile).where(col(BaseFile.digest) != digest).values(current=False))
+    """Audited, and a publication is asked for, when this is another base than before."""
     row = session.get(BaseFile, digest)
+    if row is not None and row.current:
+        return row
+    session.execute(update(BaseFile).where(col(BaseFile.digest) != digest).values(current=False))
     if row is None:
-        row = BaseFile(digest=digest, size=size, names=names, created_at=now, current=True)
+        row = BaseFile(digest=digest, size=size, names=names, created_at=now)
     row.current = True
     session.add(row)
-    session.flush()
+    detail: dict[str, audit.Plain] = {"digest": digest, "names": names}
+    ask_publication(session, now * 1000, audit.record(session, SYSTEM, now * 1000, "lists.base.adopt", "base", detail))
     return row

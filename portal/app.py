@@ -1,0 +1,115 @@
+"""The portal as an ASGI application: put together here, from a config, with no module globals.
+
+    Guard            Host, size, security headers, HEAD          (outermost: nothing is looked at before it)
+    error handlers   problem+json for programs, pages for people
+    /api/v1          routers of `portal.api`
+    /                pages, /static
+
+`prepare` makes a data folder ready; `create_app` takes it as it is. The lifespan starts and stops the background
+thread, and ends the open streams.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
+
+from blocklists.seed import load_seed
+from portal import demo, migrations, problems
+from portal.api import docs, health, node
+from portal.bases import Bases, ensure_base
+from portal.config import PortalConfig
+from portal.current import Current
+from portal.database import connect, transaction
+from portal.explain import SnapshotCatalogue
+from portal.jobs import Jobs
+from portal.keys import signing_key
+from portal.live import Live
+from portal.passwords import Passwords
+from portal.publication import Publisher
+from portal.security import Guard, host_of
+from portal.sessions import Throttle
+from portal.wiring import Wiring
+
+API = "/api/v1"
+
+
+def prepare(config: PortalConfig, clock: Callable[[], float] = time.time) -> Engine:
+    """Make the data folder ready: database and tables, the district (or the demo one), the signing key, a base.
+
+    Safe to run at every start. The caller holds `sole_portal` over it and the serving. Raises `BadKey`, `BadSeed`,
+    `OSError`, and the database's own errors: a start that fails says so, it does not go on without.
+    """
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signing_key(config.data)
+    engine = connect(config.database)
+    migrations.upgrade(engine)
+    now = clock()
+    with transaction(engine) as session:
+        first = demo.seed if config.demo else demo.first_run
+        first(session, now, config.url)
+        ensure_base(config, session, int(now))
+    return engine
+
+
+def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] = time.time) -> FastAPI:
+    """Return the portal over an engine that `prepare` made ready. `clock`: seconds since 1970."""
+    key = signing_key(config.data)
+    live = Live()
+    bases = Bases(config.data)
+    current = Current(bases)
+    jobs = Jobs(engine, Publisher(engine, key, bases, load_seed(), live.nodes), live, current, clock)
+    deps = Wiring(
+        engine=engine,
+        config=config,
+        clock=clock,
+        passwords=Passwords(),
+        throttle=Throttle(),
+        catalogue=SnapshotCatalogue(current),
+        wake=jobs.wake,
+        key=key,
+        bases=bases,
+        live=live,
+        current=current,
+        jobs=jobs,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        jobs.start()
+        yield
+        live.close()
+        await run_in_threadpool(jobs.stop)
+
+    app = FastAPI(
+        title="Schoolgate",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # FastAPI's own page loads scripts from elsewhere; `api.docs` is ours
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.deps = deps
+    app.add_middleware(Guard, hosts=answered_hosts(config))
+    for router in _api():
+        app.include_router(router, prefix=API)
+    app.include_router(docs.router)
+    app.include_router(health.router)
+    problems.install(app)
+    return app
+
+
+def answered_hosts(config: PortalConfig) -> frozenset[str]:
+    """Return the Host names that this portal answers for: its own address, and those in the settings."""
+    own = urlsplit(config.url).netloc.rpartition("@")[2]
+    return frozenset(host_of(host) for host in (own, *config.hosts) if host)
+
+
+def _api() -> tuple[APIRouter, ...]:
+    return (node.router,)

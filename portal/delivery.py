@@ -1,0 +1,322 @@
+"""Offered versus acknowledged, per node: what makes "in force" more than "approved".
+
+A node's ack counts only for a version that was offered to it, with the digest that was published; it counts once. A
+grant (or its revocation) is in force when every node that serves its sites has acknowledged a version that holds (or
+no longer holds) it. All times in ms are the portal's clock, from the decision's commit to the last ack that it needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import func, update
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session, col, select
+
+from blocklists.exchange import Ack, Nack, NodeStatus, Offer
+from blocklists.policy import EVERY_SITE
+from portal import audit
+from portal.access import SYSTEM, Actor, ActorKind
+from portal.models import Delivery, GrantRow, Node, PolicyVersion
+from portal.publication import newest_version
+
+
+class Standing(StrEnum):
+    """Of a grant, from acknowledgements and the portal's clock."""
+
+    WAITING = "waiting"  # no node has it yet
+    PARTLY = "partly"
+    IN_FORCE = "in-force"
+    NO_NODES = "no-nodes"  # nothing enrolled serves these sites
+    SCHEDULED = "scheduled"
+    ENDED = "ended"
+    REVOKED = "revoked"  # see `complete`: whether every node has stopped letting it through
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFor:
+    name: str
+    last_seen_at: int | None  # seconds; None: never
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """`acked` of `expected` nodes have the version. `millis`: from the decision's commit to the last ack among the
+    nodes that were enrolled then; None while one of them is missing."""
+
+    state: Standing
+    acked: int
+    expected: int
+    waiting_for: tuple[WaitingFor, ...]
+    millis: int | None
+
+    @property
+    def complete(self) -> bool:
+        """True when no node is missing: the grant, or its revocation, has arrived everywhere."""
+        return self.expected > 0 and self.acked == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node for people: what it was offered, what it acknowledged, what it last said."""
+
+    id: int
+    name: str
+    sites: tuple[str, ...]  # empty: every site
+    enrolled_at: int
+    retired_at: int | None
+    last_seen_at: int | None
+    skew_ms: int | None
+    offered: int | None
+    acked: int | None
+    behind: bool  # it has not acknowledged the newest version
+    nack_version: int | None
+    nack_reason: str
+    status: NodeStatus | None
+
+
+def offer_of(row: PolicyVersion) -> Offer:
+    return Offer(version=row.version, digest=row.digest, signature=row.signature, base=row.base)
+
+
+def newest_offer(session: Session) -> Offer | None:
+    """Return what every node shall have; None before the first publication."""
+    row = newest_version(session)
+    return None if row is None else offer_of(row)
+
+
+def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> None:
+    """Note that this node is offered this version, before it is sent; the first time counts."""
+    known = select(Delivery.id).where(col(Delivery.node_id) == node_id, col(Delivery.version) == version)
+    if session.exec(known).first() is None:
+        try:
+            with session.begin_nested():
+                session.add(Delivery(node_id=node_id, version=version, offered_at_ms=now_ms))
+        except IntegrityError:  # a second stream of the same node, at the same moment
+            return
+
+
+def has_answered(session: Session, node_id: int, version: int) -> bool:
+    """True when the node has acknowledged this version: it needs no second offer of it."""
+    row = _delivery(session, node_id, version)
+    return row is not None and row.acked_at_ms is not None
+
+
+def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None:
+    """Count an acknowledgement; return None, or a sentence that says why it does not count (for a 409).
+
+    The sentence is returned, not raised: the alarm about a wrong digest must outlive the refusal.
+    """
+    if (refusal := _mismatch(session, node_id, message.version, message.digest, now_ms)) is not None:
+        return refusal
+    session.execute(
+        update(Delivery)
+        .where(col(Delivery.node_id) == node_id, col(Delivery.version) == message.version)
+        .where(col(Delivery.acked_at_ms).is_(None))
+        .values(acked_at_ms=now_ms)
+    )
+    return None
+
+
+def nack(session: Session, node_id: int, message: Nack, now_ms: int) -> str | None:
+    """Keep a refusal and its reason, shown to administrators; the newest reason counts. Returns as `ack` does."""
+    if (refusal := _mismatch(session, node_id, message.version, message.digest, now_ms)) is not None:
+        return refusal
+    row = _delivery(session, node_id, message.version)
+    assert row is not None  # `_mismatch` found it
+    if row.nack_reason != message.reason:
+        audit.record(
+            session,
+            _node(node_id, session),
+            now_ms,
+            "node.policy.refuse",
+            f"policy:{message.version}",
+            {"reason": message.reason},
+        )
+    row.nacked_at_ms = now_ms
+    row.nack_reason = message.reason
+    session.add(row)
+    return None
+
+
+def _mismatch(session: Session, node_id: int, version: int, digest: str, now_ms: int) -> str | None:
+    published = session.get(PolicyVersion, version)
+    if published is None:
+        return f"version {version} was never published here"
+    if published.digest != digest:
+        subject = f"node:{node_id}"
+        detail: dict[str, audit.Plain] = {"version": version, "published": published.digest, "said": digest}
+        audit.record(session, _node(node_id, session), now_ms, "node.digest.alarm", subject, detail)
+        return f"version {version} has another digest here: the node holds something that this portal never published"
+    if _delivery(session, node_id, version) is None:
+        return f"version {version} was not offered to this node"
+    return None
+
+
+def _delivery(session: Session, node_id: int, version: int) -> Delivery | None:
+    wanted = select(Delivery).where(col(Delivery.node_id) == node_id, col(Delivery.version) == version)
+    return session.exec(wanted).first()
+
+
+def _node(node_id: int, session: Session) -> Actor:
+    row = session.get(Node, node_id)
+    return SYSTEM if row is None else Actor(ActorKind.NODE, node_id, row.name, frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A node's status, and when it came in, in ms on the portal's clock."""
+
+    status: NodeStatus
+    at_ms: int
+
+
+def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat]]) -> None:
+    """Keep what nodes last said of themselves; the skew is their clock minus ours at arrival."""
+    for node_id, heartbeat in heartbeats:
+        session.execute(
+            update(Node)
+            .where(col(Node.id) == node_id)
+            .values(
+                last_seen_at=heartbeat.at_ms // 1000,
+                skew_ms=round(heartbeat.status.clock * 1000) - heartbeat.at_ms,
+                status=heartbeat.status.model_dump(mode="json"),
+            )
+        )
+
+
+def in_force(session: Session, grant: GrantRow, now: float) -> InForce:
+    """Return how far a grant, or its revocation, has come."""
+    return in_force_of(session, [grant], now)[grant.id or 0]
+
+
+def in_force_of(session: Session, grants: Sequence[GrantRow], now: float) -> dict[int, InForce]:
+    """Return the same for many grants, by number; one query for each policy version that they first came with."""
+    receipts = _Receipts(session)
+    return {grant.id or 0: _standing(grant, receipts, now) for grant in grants}
+
+
+@dataclass(frozen=True, slots=True)
+class _Receipt:
+    """A node that is not retired, and when it first acknowledged the version in question or a later one."""
+
+    name: str
+    sites: frozenset[str]
+    enrolled_at: int
+    last_seen_at: int | None
+    acked_at_ms: int | None
+
+    def serves(self, sites: Sequence[str]) -> bool:
+        return not self.sites or EVERY_SITE in sites or not self.sites.isdisjoint(sites)
+
+
+class _Receipts:
+    """Receipts and decision times by version, each asked for once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._receipts: dict[int | None, tuple[_Receipt, ...]] = {}
+        self._decided: dict[int, int | None] = {}
+
+    def of(self, version: int | None) -> tuple[_Receipt, ...]:
+        if version not in self._receipts:
+            first = (
+                select(Delivery.acked_at_ms)
+                .where(col(Delivery.node_id) == col(Node.id))
+                .where(col(Delivery.version) >= (version or 0))
+                .where(col(Delivery.acked_at_ms).is_not(None))
+                .order_by(col(Delivery.version))
+                .limit(1)
+                .scalar_subquery()
+            )
+            rows = self._session.exec(
+                select(Node, first).where(col(Node.retired_at).is_(None)).order_by(col(Node.name))
+            ).all()
+            self._receipts[version] = tuple(
+                _Receipt(
+                    node.name,
+                    frozenset(node.sites),
+                    node.enrolled_at,
+                    node.last_seen_at,
+                    None if version is None else acked,
+                )
+                for node, acked in rows
+            )
+        return self._receipts[version]
+
+    def decided_at_ms(self, version: int) -> int | None:
+        if version not in self._decided:
+            wanted = select(PolicyVersion.decided_at_ms).where(col(PolicyVersion.version) == version)
+            self._decided[version] = self._session.exec(wanted).first()
+        return self._decided[version]
+
+
+def _standing(grant: GrantRow, receipts: _Receipts, now: float) -> InForce:
+    expected = [one for one in receipts.of(grant.in_version) if one.serves(grant.sites)]
+    missing = tuple(WaitingFor(one.name, one.last_seen_at) for one in expected if one.acked_at_ms is None)
+    acked = len(expected) - len(missing)
+    if grant.revoked_at is not None:
+        state = Standing.REVOKED
+    elif grant.ends_at is not None and grant.ends_at <= now:
+        state = Standing.ENDED
+    elif not expected:
+        state = Standing.NO_NODES
+    elif grant.starts_at > now and not missing:
+        state = Standing.SCHEDULED
+    elif missing:
+        state = Standing.PARTLY if acked else Standing.WAITING
+    else:
+        state = Standing.IN_FORCE
+    return InForce(state, acked, len(expected), missing, _millis(grant, expected, receipts))
+
+
+def _millis(grant: GrantRow, expected: Sequence[_Receipt], receipts: _Receipts) -> int | None:
+    """Nodes that were enrolled after the decision got it late by no fault of delivery: they do not count here."""
+    decided = None if grant.in_version is None else receipts.decided_at_ms(grant.in_version)
+    if decided is None:
+        return None
+    then = [one.acked_at_ms for one in expected if one.enrolled_at * 1000 <= decided]
+    acks = [at for at in then if at is not None]
+    return max(0, max(acks) - decided) if acks and len(acks) == len(then) else None
+
+
+def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
+    """Return the nodes by name; retired ones too when asked for."""
+    newest = session.exec(select(func.max(PolicyVersion.version))).one()
+    acked = (
+        select(func.max(Delivery.version))
+        .where(col(Delivery.node_id) == col(Node.id), col(Delivery.acked_at_ms).is_not(None))
+        .scalar_subquery()
+    )
+    offered = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id)).scalar_subquery()
+    refused = (
+        select(func.max(Delivery.version))
+        .where(col(Delivery.node_id) == col(Node.id), col(Delivery.nacked_at_ms).is_not(None))
+        .scalar_subquery()
+    )
+    query = select(Node, offered, acked, refused).order_by(col(Node.name))
+    if not retired:
+        query = query.where(col(Node.retired_at).is_(None))
+    found = []
+    for node, offered_version, acked_version, refused_version in session.exec(query).all():
+        refusal = None if refused_version is None else _delivery(session, node.id or 0, refused_version)
+        found.append(
+            NodeView(
+                id=node.id or 0,
+                name=node.name,
+                sites=tuple(node.sites),
+                enrolled_at=node.enrolled_at,
+                retired_at=node.retired_at,
+                last_seen_at=node.last_seen_at,
+                skew_ms=node.skew_ms,
+                offered=offered_version,
+                acked=acked_version,
+                behind=newest is not None and (acked_version or 0) < newest,
+                nack_version=refused_version,
+                nack_reason="" if refusal is None else refusal.nack_reason,
+                status=NodeStatus.model_validate(node.status) if node.status else None,
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,145 @@
+"""The portal's one background thread: publishes what waits, announces what is published, keeps the heartbeats.
+
+A commit wakes it; a tick a second finds what a lost wake-up left, what a former process left, and what another portal
+published. It never ends by itself: a pass that fails is logged once for each distinct reason, shown in `trouble`
+(health page, nodes page), and tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Engine
+
+from portal import audit, delivery
+from portal.access import SYSTEM
+from portal.current import Current, NothingPublished
+from portal.database import reading, transaction
+from portal.delivery import Heartbeat
+from portal.live import DELIVERY, OFFER, REQUESTS, Event, Live
+from portal.publication import BadPublication, Publisher
+
+log = logging.getLogger(__name__)
+
+TICK = 1.0  # seconds
+RETRY = 10.0  # seconds between attempts at what failed, unless something new was decided
+MAX_HEARTBEATS = 10_000  # one per node; more nodes than this are no district
+
+
+class Jobs:
+    """`start` and `stop` once each; everything else from any thread."""
+
+    def __init__(
+        self, engine: Engine, publisher: Publisher, live: Live, current: Current, clock: Callable[[], float]
+    ) -> None:
+        self._engine = engine
+        self._publisher = publisher
+        self._live = live
+        self._current = current
+        self._clock = clock
+        self._event = threading.Event()
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._heartbeats: dict[int, Heartbeat] = {}
+        self._thread = threading.Thread(target=self._run, name="portal-jobs", daemon=True)
+        self._announced = 0
+        self._failing: dict[str, str] = {}  # kind of work -> what went wrong with it last
+
+    def start(self) -> None:
+        self._event.set()  # whatever a former process left
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the pass under way, keep the last heartbeats, end the thread."""
+        self._stopping = True
+        self._event.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def wake(self) -> None:
+        """After a commit: there may be something to publish, and people may be looking at what changed."""
+        self._event.set()
+        self._live.publish(Event(REQUESTS))
+
+    def heartbeat(self, node_id: int, heartbeat: Heartbeat) -> None:
+        """Keep the newest status of a node; written within a tick, many nodes' in one transaction."""
+        with self._lock:
+            if node_id in self._heartbeats or len(self._heartbeats) < MAX_HEARTBEATS:
+                self._heartbeats[node_id] = heartbeat
+
+    def _run(self) -> None:
+        retry_at = 0.0  # on the thread's own clock; a wake-up does not wait for it
+        while not self._stopping:
+            woken = self._event.wait(TICK)
+            self._event.clear()
+            if woken or self.trouble is None or time.monotonic() >= retry_at:
+                self._attempt(self._publish)
+                retry_at = time.monotonic() + RETRY
+            if not woken or self._stopping:
+                self._attempt(self._catch_up)
+                self._attempt(self._keep_heartbeats)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        name = work.__name__
+        try:
+            work()
+            self._failing.pop(name, None)
+        except BadPublication as error:
+            self._report(name, f"the policy cannot be published: {error}", refused=True)
+        except Exception as error:  # the thread outlives everything: a full disk, a database that went away
+            self._report(name, f"{type(error).__name__}: {error}", refused=False)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last pass failed, for people; None: it did not."""
+        return next(iter(self._failing.values()), None)
+
+    def _publish(self) -> None:
+        while (published := self._publisher.publish_pending(self._clock)) is not None:
+            self._announced = published.offer.version
+            self._live.publish(Event(OFFER, offer=published.offer, recorded=published.recorded))
+            self._current.swap(published.snapshot)
+            self._live.publish(Event(DELIVERY))
+
+    def _catch_up(self) -> None:
+        """Announce the newest version when this process did not publish it: after a start, or another portal did."""
+        with reading(self._engine) as session:
+            offer = delivery.newest_offer(session)
+            if offer is None or offer.version <= self._announced:
+                return
+            try:
+                self._current.refresh(session)
+            except NothingPublished:
+                return
+        self._announced = offer.version
+        self._live.publish(Event(OFFER, offer=offer))
+        self._live.publish(Event(DELIVERY))
+
+    def _keep_heartbeats(self) -> None:
+        with self._lock:
+            batch, self._heartbeats = self._heartbeats, {}
+        if batch:
+            with transaction(self._engine) as session:
+                delivery.write_heartbeats(session, sorted(batch.items()))
+            self._live.publish(Event(DELIVERY))
+
+    def _report(self, name: str, what: str, *, refused: bool) -> None:
+        """Log and audit a trouble when it is new, not each time that it is met again."""
+        if self._failing.get(name) == what:
+            return
+        self._failing[name] = what
+        log.error("background work failed: %s", what, exc_info=not refused)
+        if refused:
+            try:
+                with transaction(self._engine) as session:
+                    now_ms = int(self._clock() * 1000)
+                    audit.record(session, SYSTEM, now_ms, "policy.version.refuse", "policy", {"reason": what[:500]})
+            except Exception:
+                log.exception("the refused publication could not be audited")

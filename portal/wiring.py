@@ -1,0 +1,30 @@
+"""What one portal is made of: the services' `Deps`, and what publishes and delivers. One value, in `app.state.deps`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from portal.bases import Bases
+from portal.current import Current
+from portal.deps import Deps
+from portal.jobs import Jobs
+from portal.keys import SigningKey
+from portal.live import Live
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring(Deps):
+    key: SigningKey
+    bases: Bases
+    live: Live
+    current: Current
+    jobs: Jobs
+
+
+def wiring(request: Request) -> Wiring:
+    """As a route's dependency: the portal that this request came to."""
+    found = request.app.state.deps
+    assert isinstance(found, Wiring)
+    return found
