@@ -39,6 +39,14 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         file.write(data)
 
 
+def link(old: Path, new: Path) -> None:
+    """Make `new` another name of what `old` is now. On the disk with the next `sync_folder`. Raises `OSError`."""
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=new.parent) as aside:
+        made = Path(aside, new.name)
+        made.hardlink_to(old)
+        made.replace(new)
+
+
 def sync_folder(folder: Path) -> None:
     """Return when the names in `folder` are on the disk. Raises `OSError`."""
     number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -115,6 +115,13 @@ class PolicyStore:
         except (BadBase, BadSnapshot, OSError) as error:
             raise Refused(f"version {held.version} cannot be opened: {error}") from error
 
+    def kept_policy(self, digest: str) -> bytes | None:
+        """Return the policy bytes kept under `digest`, or None when they are missing or damaged."""
+        try:
+            return self._object(digest)
+        except (Refused, OSError):
+            return None
+
     def accept(self, offer: Offer, policy: bytes, base_source: BaseSource, pin: Pin) -> Held:
         """Check `policy` against `offer` and `pin`, keep it with its base, durably, and make it current.
 
@@ -145,7 +152,7 @@ class PolicyStore:
             return held
         durable.write(self._objects / offer.digest, policy)
         if before is not None and before.digest != held.digest:
-            self._write(PREVIOUS, before)
+            durable.link(self._state / CURRENT, self._state / PREVIOUS)
         self._write(CURRENT, held)
         self._tidy()
         return held

@@ -1,0 +1,303 @@
+"""The node's side of delivery, in its own process: offer in; verified, kept, swapped in; ack or nack out.
+
+    stream   follows the portal's offers; only the newest counts; reconnects with jitter and back-off for ever
+    apply    newest offer -> fetch what is missing -> `PolicyStore.accept` -> swap in every worker -> ack | nack
+    status   this node's health, every few seconds
+
+It never touches a query and never decides what is true: the store verifies, the supervisor says what is served. It may
+be killed at any moment: what it began is begun again from `current.json`, and acks are idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+import httpx_sse
+from pydantic import BaseModel, ValidationError
+
+from blocklists.base import MAX_BYTES as BASE_LIMIT
+from blocklists.exchange import Ack, Nack, NodeStatus, Offer
+from blocklists.policy_codec import MAX_BYTES as POLICY_LIMIT
+from resolver.children import receive, send
+from resolver.enrolment import Identity, is_loopback, read_identity, said
+from resolver.policy_store import Held, PolicyStore, Refused
+
+log = logging.getLogger("schoolgate.resolver.subscription")
+
+SILENCE_LIMIT = 15.0  # the portal writes every 5 s; a stream without a byte for so long is dead
+STATUS_EVERY = 5.0
+FIRST_WAIT = 0.2
+LONGEST_WAIT = 15.0
+ALWAYS = 0.5  # share of a wait that is not random
+_chance = random.SystemRandom()
+
+
+class Unreachable(Exception):
+    """The portal did not answer, or not now: ask again later."""
+
+
+class Rejected(Exception):
+    """The portal answered and said no: asking the same again would not help."""
+
+
+def run(state: Path, channel: socket.socket, lifeline: int) -> int:
+    """Follow the portal until the supervisor says `drain` or is gone. Raises `BadIdentity`."""
+    identity = read_identity(state)
+    channel.setblocking(False)
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it would write a line for every call
+    return asyncio.run(Subscription(PolicyStore(state), identity, channel).follow(lifeline))
+
+
+class Subscription:
+    """One node's conversation with its portal. `channel` leads to the supervisor."""
+
+    def __init__(self, store: PolicyStore, identity: Identity, channel: socket.socket) -> None:
+        self._store = store
+        self._identity = identity
+        self._channel = channel
+        self._api = f"{identity.portal}/api/v1/node"
+        self._headers = {"Authorization": f"Bearer {identity.credential}"}
+        self._direct = is_loopback(urlsplit(identity.portal).hostname or "")
+        self._newest: Offer | None = None
+        self._work = asyncio.Event()
+        self._health: dict[str, Any] = {}
+        self._swapped: asyncio.Future[dict[str, Any]] | None = None
+        self._portal = "not asked yet"
+        self._error = ""
+
+    async def follow(self, lifeline: int) -> int:
+        over = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(lifeline, over.set)
+        loop.add_reader(self._channel, self._hear, over)
+        timeout = httpx.Timeout(5.0, read=SILENCE_LIMIT)
+        async with httpx.AsyncClient(headers=self._headers, timeout=timeout, trust_env=not self._direct) as client:
+            tasks = [
+                asyncio.create_task(one)
+                for one in (self._stream(client), self._apply(client), self._report(client), over.wait())
+            ]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            task.result()  # a part that failed ends the process with its trace; the supervisor starts another
+        return 0
+
+    # The supervisor
+
+    def _hear(self, over: asyncio.Event) -> None:
+        try:
+            message = receive(self._channel)
+        except BlockingIOError:
+            return
+        if message is None or message.get("do") == "drain":
+            over.set()
+        elif message.get("did") == "status":
+            self._health = {key: value for key, value in message.items() if key != "did"}
+        elif self._swapped is not None and not self._swapped.done():
+            self._swapped.set_result(message)
+
+    async def _swap(self, held: Held, *, back: bool = False) -> None:
+        """Return when every worker serves `held`. Raises `Refused` with the supervisor's reason, or `Unreachable`.
+
+        `back`: those that serve something newer are to be replaced; a worker itself never goes to an older version.
+        """
+        self._swapped = asyncio.get_running_loop().create_future()
+        message = {"do": "swap", "version": held.version, "digest": held.digest, "base": held.base, "back": back}
+        if not send(self._channel, message):
+            raise Unreachable("the supervisor does not listen")
+        while True:
+            answer = await self._swapped
+            if (answer.get("version"), answer.get("digest")) == (held.version, held.digest):
+                break
+            self._swapped = asyncio.get_running_loop().create_future()  # an answer to an earlier question
+        if answer.get("did") != "swapped":
+            raise Refused(str(answer.get("reason") or "the workers could not take it"))
+
+    def _tell(self, *, portal: str | None = None, error: str | None = None) -> None:
+        """Pass on a change of state, and log it: once, not at every try."""
+        before = self._portal, self._error
+        self._portal = self._portal if portal is None else portal
+        self._error = self._error if error is None else error
+        if (self._portal, self._error) == before:
+            return
+        if self._portal != before[0]:
+            log.info("portal %s: %s", self._identity.portal, self._portal)
+        send(self._channel, {"did": "status", "portal": self._portal, "error": self._error})
+
+    # Offers
+
+    async def _stream(self, client: httpx.AsyncClient) -> None:
+        tries = 0
+        while True:
+            try:
+                async with contextlib.aclosing(self._offers(client)) as offers:
+                    async for offer in offers:
+                        tries = 0
+                        if offer is not None:
+                            self._newest = offer
+                            self._work.set()
+                self._tell(portal="not reachable: it closed the stream")
+            except Rejected as error:
+                self._tell(portal=f"refuses this node: {error}")
+            except (httpx.HTTPError, httpx_sse.SSEError) as error:
+                self._tell(portal=f"not reachable: {str(error)[:200] or type(error).__name__}")
+            await asyncio.sleep(_wait(tries))
+            tries += 1
+
+    async def _offers(self, client: httpx.AsyncClient) -> AsyncGenerator[Offer | None, None]:
+        """Yield None when the stream is open, then each offer. What is no offer is a nack that nobody could match."""
+        headers = dict(self._headers)
+        with contextlib.suppress(Refused):
+            if (held := self._store.held()) is not None:
+                headers["Last-Event-ID"] = str(held.version)
+        async with httpx_sse.aconnect_sse(client, "GET", f"{self._api}/stream", headers=headers) as source:
+            if source.response.status_code != 200:
+                raise Rejected(f"{source.response.status_code}: {said(await source.response.aread())}")
+            self._tell(portal="connected")
+            yield None
+            async for event in source.aiter_sse():
+                if event.event != "offer":
+                    continue
+                try:
+                    yield Offer.model_validate_json(event.data)
+                except ValidationError as error:
+                    self._tell(error=f"an offer that cannot be read: {error.errors()[0]['msg']}")
+
+    async def _apply(self, client: httpx.AsyncClient) -> None:
+        """Carry out the newest offer until it is acked or refused; first of all, what is held already."""
+        await self._resume(client)
+        tries = 0
+        with httpx.Client(
+            headers=self._headers, timeout=httpx.Timeout(5.0, read=SILENCE_LIMIT), trust_env=not self._direct
+        ) as fetcher:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                if (offer := self._newest) is None:
+                    continue
+                try:
+                    await self._carry_out(client, fetcher, offer)
+                    tries = 0
+                except (Unreachable, httpx.HTTPError) as error:
+                    log.debug("version %d: %s", offer.version, error)
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._work.wait(), _wait(tries))  # a newer offer, or again
+                    tries += 1
+                    self._work.set()
+                except Rejected as error:
+                    self._tell(error=f"version {offer.version}: the portal said {error}")
+
+    async def _resume(self, client: httpx.AsyncClient) -> None:
+        """A predecessor may have kept a snapshot and died: see that it is served, and say so again."""
+        try:
+            held = self._store.held()
+            if held is None:
+                return
+            await self._swap(held)
+        except (Refused, Unreachable) as error:
+            self._tell(error=str(error))
+            return
+        tries = 0
+        while not self._work.is_set():  # an offer says all of this again
+            try:
+                await self._post(client, "acks", Ack(version=held.version, digest=held.digest))
+                return
+            except (Unreachable, httpx.HTTPError):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._work.wait(), _wait(tries))
+                tries += 1
+            except Rejected as error:
+                log.debug("ack of the held version %d: %s", held.version, error)
+                return
+
+    async def _carry_out(self, client: httpx.AsyncClient, fetcher: httpx.Client, offer: Offer) -> None:
+        started = time.monotonic()
+        try:
+            held = await asyncio.to_thread(self._fetch_and_keep, fetcher, offer)
+            try:
+                await self._swap(held)
+            except Refused:
+                await self._go_back(offer)
+                raise
+        except Refused as error:
+            self._tell(error=f"version {offer.version} refused: {error.reason}")
+            reason = error.reason[:500]
+            await self._post(client, "nacks", Nack(version=offer.version, digest=offer.digest, reason=reason))
+            return
+        self._tell(error="")
+        await self._post(client, "acks", Ack(version=offer.version, digest=offer.digest))
+        log.info("version %d in force after %.0f ms", offer.version, (time.monotonic() - started) * 1000)
+
+    async def _go_back(self, offer: Offer) -> None:
+        """Workers could not take what was kept: make the previous snapshot current again, for those that did."""
+        before = await asyncio.to_thread(self._store.revert)
+        if before is not None and before.digest != offer.digest:
+            with contextlib.suppress(Refused, Unreachable):
+                await self._swap(before, back=True)
+
+    def _fetch_and_keep(self, fetcher: httpx.Client, offer: Offer) -> Held:
+        """In a thread: disk and hashing must not hold up the stream. Raises `Refused` or a transport error."""
+        held = None
+        with contextlib.suppress(Refused):
+            held = self._store.held()
+        policy = self._store.kept_policy(offer.digest) if held is not None and held.digest == offer.digest else None
+        if policy is None:
+            chunks: list[bytes] = []
+            self._fetch(fetcher, offer.digest, POLICY_LIMIT, chunks.append)
+            policy = b"".join(chunks)
+
+        def base_source(digest: str, file: BinaryIO) -> None:
+            self._fetch(fetcher, digest, BASE_LIMIT, file.write)
+
+        return self._store.accept(offer, policy, base_source, self._identity.pin)
+
+    def _fetch(self, fetcher: httpx.Client, digest: str, limit: int, take: Callable[[bytes], Any]) -> None:
+        size = 0
+        with fetcher.stream("GET", f"{self._api}/objects/{digest}") as answer:
+            if answer.status_code in (404, 410):
+                raise Refused(f"the portal offers {digest[:16]}… but does not have it")
+            _check(answer.status_code, "" if answer.status_code == 200 else said(answer.read()))
+            for chunk in answer.iter_bytes():
+                size += len(chunk)
+                if size > limit:
+                    raise Refused(f"{digest[:16]}… is larger than {limit} bytes")
+                take(chunk)
+
+    # What the portal is told
+
+    async def _report(self, client: httpx.AsyncClient) -> None:
+        while True:
+            if self._health:
+                status = NodeStatus(clock=time.time(), **self._health)
+                with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected):
+                    await self._post(client, "status", status)
+            await asyncio.sleep(STATUS_EVERY if self._health else 0.2)
+
+    async def _post(self, client: httpx.AsyncClient, what: str, body: BaseModel) -> None:
+        answer = await client.post(f"{self._api}/{what}", json=body.model_dump(mode="json"))
+        _check(answer.status_code, said(answer.content))
+
+
+def _check(status: int, reason: str) -> None:
+    if status in (408, 425, 429) or status >= 500:
+        raise Unreachable(f"{status}: {reason}")
+    if status >= 300:
+        raise Rejected(f"{status}: {reason}")
+
+
+def _wait(tries: int) -> float:
+    """Seconds before try number `tries` + 1: doubling, capped, half of it random, so that nodes fall out of step."""
+    longest = min(FIRST_WAIT * 2.0 ** min(tries, 20), LONGEST_WAIT)
+    return longest * (ALWAYS + (1 - ALWAYS) * _chance.random())

@@ -1,0 +1,102 @@
+"""A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [fake]`.
+
+The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
+misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
+once when started).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from resolver.config import Endpoint, ResolverConfig
+from resolver.supervisor import CannotStart, run
+from resolver.worker import WorkerSetup
+from resolver.worker import run as real_worker
+
+
+def fake_worker(setup: WorkerSetup) -> int:
+    state = setup.config.state
+    if (state / f"die-{setup.number}").exists():
+        return 3
+    snapshot = setup.load(None)
+
+    def say(**message: Any) -> None:
+        setup.control.send(json.dumps(message).encode())
+
+    def status() -> None:
+        version, digest = (snapshot.version, snapshot.digest) if snapshot else (None, None)
+        say(did="status", version=version, digest=digest, counters={"queries": count, "blocked": 0})
+
+    count = 0
+    setup.control.setblocking(False)
+    poll = select.poll()
+    for number in (setup.control.fileno(), setup.lifeline, *(one.fileno() for one in setup.udp)):
+        poll.register(number, select.POLLIN)
+    status()
+    said = time.monotonic()
+    while True:
+        ready = {number for number, _ in poll.poll(100)}
+        if setup.lifeline in ready:
+            return 0
+        for udp in setup.udp:
+            if udp.fileno() in ready:
+                try:
+                    _, peer = udp.recvfrom(2048)
+                except BlockingIOError:
+                    continue
+                import os
+
+                count += 1
+                answer = {"version": snapshot.version if snapshot else None, "pid": os.getpid()}
+                udp.sendto(json.dumps(answer).encode(), peer)
+        if (state / f"hang-{setup.number}").exists():
+            (state / f"hang-{setup.number}").unlink()
+            while True:  # deaf to its channel, not to the end of its parent
+                time.sleep(0.1)
+        if setup.control.fileno() in ready:
+            data = setup.control.recv(65536)
+            if not data:
+                return 0
+            message = json.loads(data)
+            if message["do"] == "drain":
+                return 0
+            if message["do"] == "swap" and (state / f"refuse-{setup.number}").exists():
+                (state / f"refuse-{setup.number}").unlink()
+                say(did="refused", reason="a test told me to")
+            elif message["do"] == "swap":
+                snapshot = setup.load(snapshot)
+                assert snapshot is not None
+                say(did="swapped", version=snapshot.version, digest=snapshot.digest)
+            elif message["do"] == "flush":
+                say(did="flushed", entries=0)
+        if time.monotonic() - said > 1:
+            said = time.monotonic()
+            status()
+
+
+def main() -> int:
+    state, port, workers, upstream = sys.argv[1:5]
+    logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s", stream=sys.stderr)
+    config = ResolverConfig(
+        listen=(Endpoint("127.0.0.1", int(port)),),
+        upstreams=(Endpoint("127.0.0.1", int(upstream)),),
+        state=Path(state),
+        workers=int(workers),
+    )
+    worker = fake_worker if "fake" in sys.argv[5:] else real_worker
+    try:
+        return run(config, worker, lambda status: print(json.dumps(status), flush=True))
+    except CannotStart as error:
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
