@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -49,7 +50,7 @@ def create(
     name: str,
     roles: tuple[str, ...],
     site: str | None,
-    password_file: click.utils.LazyFile | None,
+    password_file: TextIO | None,
 ) -> None:
     """Make an account for EMAIL."""
     hashed = Passwords().hash(_password(password_file))
@@ -63,7 +64,7 @@ def create(
 @with_settings
 @click.argument("email")
 @_password_file
-def reset(config: Path | None, data: Path | None, email: str, password_file: click.utils.LazyFile | None) -> None:
+def reset(config: Path | None, data: Path | None, email: str, password_file: TextIO | None) -> None:
     """Set a new password for EMAIL and end that person's sessions."""
     hashed = Passwords().hash(_password(password_file))
     with portal_session(config, data) as (session, _):
@@ -85,7 +86,7 @@ def disable(config: Path | None, data: Path | None, email: str) -> None:
     click.echo(f"{email} is disabled")
 
 
-def _password(file: click.utils.LazyFile | None) -> str:
+def _password(file: TextIO | None) -> str:
     if file is not None:
         password = str(file.readline()).rstrip("\r\n")
     elif sys.stdin.isatty():

@@ -1,0 +1,88 @@
+"""`schoolgate portal`: the web pages, the API and the jobs, over one database."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import click
+
+from deploy.options import fail, settings_from, with_settings
+from deploy.settings import portal_config
+
+
+@click.command()
+@with_settings
+@click.option("--demo", is_flag=True, help="Sample district and accounts that sign in with one click; loopback only.")
+@click.option(
+    "--issue-token",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a one-time token to this file, for a node on the same machine to enrol with.",
+)
+def command(config: Path | None, data: Path | None, demo: bool, issue_token: Path | None) -> None:
+    """Run the portal until it is told to stop."""
+    import uvicorn
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from blocklists.seed import BadSeed
+    from portal.app import create_app, prepare
+    from portal.database import DatabaseInUse, sole_portal
+    from portal.keys import BadKey
+
+    settings = settings_from(config, data)
+    told = portal_config(settings, demo)
+    if demo and told.address not in ("127.0.0.1", "::1"):
+        raise fail("--demo has accounts without passwords: it runs on a loopback address only")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        told.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with sole_portal(told.database):
+            engine = prepare(told)
+            if issue_token is not None:
+                _issue_token(told.data, engine, issue_token, settings.resolver.name)
+            server = uvicorn.Server(
+                uvicorn.Config(
+                    create_app(told, engine),
+                    host=told.address,
+                    port=told.port,
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    proxy_headers=False,
+                    timeout_graceful_shutdown=5,
+                )
+            )
+            server.run()
+            engine.dispose()
+    except (BadKey, BadSeed, DatabaseInUse) as error:
+        raise fail(str(error)) from None
+    except CommandError as error:
+        raise fail(f"the database's tables cannot be brought up to date: {error}") from None
+    except SQLAlchemyError as error:
+        raise fail(f"the database cannot be used: {getattr(error, 'orig', None) or error}") from None
+    except OSError as error:
+        raise fail(f"{told.data}: {error.strerror or error}") from None
+    if not server.started:
+        raise fail(f"the web server could not listen on {told.address} port {told.port}")
+
+
+def _issue_token(data: Path, engine: object, path: Path, replaces: str) -> None:
+    """Write a token that enrols a node on this machine; an earlier node of the same name gives way to it."""
+    from sqlalchemy import Engine
+
+    from portal.access import SYSTEM
+    from portal.database import transaction
+    from portal.enrolment import create_enrolment_token
+    from portal.keys import signing_key
+
+    assert isinstance(engine, Engine)
+    with transaction(engine) as session:
+        token = create_enrolment_token(
+            session, SYSTEM, time.time(), signing_key(data).fingerprint, replaces=replaces or None
+        )
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(token + "\n")
