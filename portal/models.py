@@ -9,10 +9,19 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Column, Enum, LargeBinary, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Enum, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from blocklists.policy import AnswerStyle, Audience, AuthorityKind, Match, Switch
+
+# Constraints have names, so that a later migration can change them on every database.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
 
 
 class Role(StrEnum):
@@ -43,9 +52,13 @@ class Use(StrEnum):
     MESSAGES = "messages"
 
 
+def _values(kind: type[StrEnum]) -> list[str]:
+    return [word.value for word in kind]
+
+
 def _word(kind: type[StrEnum], index: bool = False, default: StrEnum | None = None) -> Any:
     """A column of one of the enum's words, stored as the word itself: a new word needs no change of the database."""
-    stored = Enum(kind, values_callable=list, native_enum=False, create_constraint=False, length=32)
+    stored = Enum(kind, values_callable=_values, native_enum=False, create_constraint=False, length=32)
     column: Column[StrEnum] = Column(stored, nullable=False, index=index)
     return Field(sa_column=column) if default is None else Field(default=default, sa_column=column)
 
@@ -62,7 +75,7 @@ class District(SQLModel, table=True):
     term_ends_on: str  # ISO date: the prefilled end of a request
     own_names: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     demo: bool = False
-    created_at: int
+    created_at: int = Field(sa_type=BigInteger)
 
 
 class Site(SQLModel, table=True):
@@ -115,8 +128,8 @@ class User(SQLModel, table=True):
     roles: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     site_id: str | None = Field(default=None, foreign_key="site.id")
     demo: bool = False  # signs in with one click, on a demo portal only
-    disabled_at: int | None = None
-    created_at: int
+    disabled_at: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: int = Field(sa_type=BigInteger)
 
 
 class WebSession(SQLModel, table=True):
@@ -127,9 +140,9 @@ class WebSession(SQLModel, table=True):
     secret_hash: str = Field(primary_key=True)
     user_id: int = Field(foreign_key="account.id", index=True)
     csrf: str
-    created_at: int
-    last_seen_at: int
-    expires_at: int
+    created_at: int = Field(sa_type=BigInteger)
+    last_seen_at: int = Field(sa_type=BigInteger)
+    expires_at: int = Field(sa_type=BigInteger)
 
 
 class ApiToken(SQLModel, table=True):
@@ -143,10 +156,10 @@ class ApiToken(SQLModel, table=True):
     role: Role = _word(Role)
     owner_id: int | None = Field(default=None, foreign_key="account.id")
     created_by: str
-    created_at: int
-    expires_at: int | None = None
-    revoked_at: int | None = None
-    last_used_at: int | None = None
+    created_at: int = Field(sa_type=BigInteger)
+    expires_at: int | None = Field(default=None, sa_type=BigInteger)
+    revoked_at: int | None = Field(default=None, sa_type=BigInteger)
+    last_used_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class Request(SQLModel, table=True):
@@ -167,10 +180,10 @@ class Request(SQLModel, table=True):
     starts_on: str
     ends_on: str
     renews_id: int | None = Field(default=None, foreign_key="request.id")
-    created_at: int
-    updated_at: int
+    created_at: int = Field(sa_type=BigInteger)
+    updated_at: int = Field(sa_type=BigInteger)
     decided_by: int | None = Field(default=None, foreign_key="account.id")
-    decided_at: int | None = None
+    decided_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class RequestNote(SQLModel, table=True):
@@ -183,7 +196,7 @@ class RequestNote(SQLModel, table=True):
     author_id: int = Field(foreign_key="account.id")
     event: str  # of workflow.Event
     text: str
-    at: int
+    at: int = Field(sa_type=BigInteger)
 
 
 class GrantRow(SQLModel, table=True):
@@ -197,13 +210,13 @@ class GrantRow(SQLModel, table=True):
     entries: list[dict[str, str]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     audiences: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    starts_at: int
-    ends_at: int | None = Field(default=None, index=True)
+    starts_at: int = Field(sa_type=BigInteger)
+    ends_at: int | None = Field(default=None, index=True, sa_type=BigInteger)
     hours: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     reason: str = ""
     created_by: int = Field(foreign_key="account.id")
-    created_at: int
-    revoked_at: int | None = None
+    created_at: int = Field(sa_type=BigInteger)
+    revoked_at: int | None = Field(default=None, sa_type=BigInteger)
     revoked_by: int | None = Field(default=None, foreign_key="account.id")
     revoke_reason: str = ""
     in_version: int | None = None  # first policy version that holds it (or, once revoked, that no longer does)
@@ -216,8 +229,8 @@ class BrakeRow(SQLModel, table=True):
     name: str
     reason: str
     created_by: int = Field(foreign_key="account.id")
-    created_at: int
-    released_at: int | None = None
+    created_at: int = Field(sa_type=BigInteger)
+    released_at: int | None = Field(default=None, sa_type=BigInteger)
     released_by: int | None = Field(default=None, foreign_key="account.id")
 
 
@@ -231,9 +244,9 @@ class CorrectionRow(SQLModel, table=True):
     reason: str
     review_on: str
     created_by: int = Field(foreign_key="account.id")
-    created_at: int
+    created_at: int = Field(sa_type=BigInteger)
     confirmed_by: int | None = Field(default=None, foreign_key="account.id")  # second person, locked categories
-    ended_at: int | None = None
+    ended_at: int | None = Field(default=None, sa_type=BigInteger)
 
 
 class BaseFile(SQLModel, table=True):
@@ -244,7 +257,7 @@ class BaseFile(SQLModel, table=True):
     digest: str = Field(primary_key=True)
     size: int
     names: int
-    created_at: int
+    created_at: int = Field(sa_type=BigInteger)
     current: bool = False
 
 
@@ -258,8 +271,10 @@ class PolicyVersion(SQLModel, table=True):
     base: str = Field(foreign_key="base_file.digest")
     signature: str
     body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
-    decided_at_ms: int  # commit of the oldest decision in it: the start of the latency that pages show
-    published_at_ms: int
+    decided_at_ms: int = Field(
+        sa_type=BigInteger
+    )  # commit of the oldest decision in it: the start of the latency that pages show
+    published_at_ms: int = Field(sa_type=BigInteger)
 
 
 class Publication(SQLModel, table=True):
@@ -269,7 +284,7 @@ class Publication(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     because: str  # tag and subject of the audit event
-    asked_at_ms: int
+    asked_at_ms: int = Field(sa_type=BigInteger)
     version: int | None = Field(default=None, index=True)  # that fulfils it
 
 
@@ -282,10 +297,10 @@ class Node(SQLModel, table=True):
     name: str = Field(unique=True)
     sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # empty: every site
     credential_hash: str = Field(unique=True, index=True)
-    enrolled_at: int
-    retired_at: int | None = None
-    last_seen_at: int | None = None
-    skew_ms: int | None = None  # node's clock minus ours
+    enrolled_at: int = Field(sa_type=BigInteger)
+    retired_at: int | None = Field(default=None, sa_type=BigInteger)
+    last_seen_at: int | None = Field(default=None, sa_type=BigInteger)
+    skew_ms: int | None = Field(default=None, sa_type=BigInteger)  # node's clock minus ours
     status: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 
@@ -296,9 +311,9 @@ class EnrolmentToken(SQLModel, table=True):
 
     secret_hash: str = Field(primary_key=True)
     created_by: str
-    created_at: int
-    expires_at: int
-    used_at: int | None = None
+    created_at: int = Field(sa_type=BigInteger)
+    expires_at: int = Field(sa_type=BigInteger)
+    used_at: int | None = Field(default=None, sa_type=BigInteger)
     node_id: int | None = Field(default=None, foreign_key="node.id")
 
 
@@ -311,9 +326,9 @@ class Delivery(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     node_id: int = Field(foreign_key="node.id", index=True)
     version: int = Field(foreign_key="policy_version.version", index=True)
-    offered_at_ms: int
-    acked_at_ms: int | None = None
-    nacked_at_ms: int | None = None
+    offered_at_ms: int = Field(sa_type=BigInteger)
+    acked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    nacked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     nack_reason: str = ""
 
 
@@ -323,7 +338,7 @@ class AuditEvent(SQLModel, table=True):
     __tablename__ = "audit_event"
 
     id: int | None = Field(default=None, primary_key=True)
-    at_ms: int
+    at_ms: int = Field(sa_type=BigInteger)
     actor: str  # `user:3`, `token:2`, `node:1`, `system`
     actor_name: str
     tag: str = Field(index=True)  # three parts: request.decision.approve
