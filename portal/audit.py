@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import desc, text
 from sqlmodel import Session, col, select
 
+from portal import access
 from portal.access import Actor
 from portal.models import AuditEvent
 
@@ -82,6 +83,26 @@ def head(session: Session) -> str:
     """Return the hash of the newest row: what a policy carries, so that every node witnesses it."""
     last = _last(session)
     return GENESIS if last is None else last.hash
+
+
+def find(
+    session: Session,
+    actor: Actor,
+    subject: str | None = None,
+    tag: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> tuple[AuditEvent, ...]:
+    """Return events, newest first; `tag` may be the beginning of one; `before` an event's id, to page on."""
+    access.require(access.may_audit(actor), "Only an auditor or an administrator reads the audit.")
+    query = select(AuditEvent).order_by(desc(col(AuditEvent.id))).limit(limit)
+    if subject is not None:
+        query = query.where(AuditEvent.subject == subject)
+    if tag is not None:
+        query = query.where(col(AuditEvent.tag).startswith(tag, autoescape=True))
+    if before is not None:
+        query = query.where(col(AuditEvent.id) < before)
+    return tuple(session.exec(query))
 
 
 def verify(session: Session, expected_head: str | None = None, expected_count: int | None = None) -> Verification:

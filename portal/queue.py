@@ -86,11 +86,16 @@ def find(
     return _views(session, actor, now, session.exec(query).all())
 
 
+def tally(session: Session, actor: Actor) -> dict[State, int]:
+    """Return how many requests are in each state; empty for those who do not see them all."""
+    if not access.may_see_every_request(actor):
+        return {}
+    return dict(session.exec(select(Request.state, func.count()).group_by(col(Request.state))).all())
+
+
 def waiting(session: Session, actor: Actor) -> int:
     """Return how many requests wait for the desk; 0 for those who do not see them all."""
-    if not access.may_see_every_request(actor):
-        return 0
-    return session.exec(select(func.count()).select_from(Request).where(Request.state == State.SUBMITTED)).one()
+    return tally(session, actor).get(State.SUBMITTED, 0)
 
 
 def _views(session: Session, actor: Actor, now: float, rows: Sequence[Request]) -> tuple[RequestView, ...]:
