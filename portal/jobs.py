@@ -75,6 +75,7 @@ class Jobs:
                 self._heartbeats[node_id] = heartbeat
 
     def _run(self) -> None:
+        self._attempt(self._catch_up)  # so that this process knows at once what others published before it
         retry_at = 0.0  # on the thread's own clock; a wake-up does not wait for it
         while not self._stopping:
             woken = self._event.wait(TICK)
