@@ -89,6 +89,13 @@ def until(true: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any
     return value
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A node that was killed in the middle of a request is what these tests are about."""
+
+
 class FakePortal:
     """The node routes of a portal. What nodes said is in `acks`, `nacks`, `statuses`."""
 
@@ -107,14 +114,13 @@ class FakePortal:
         self.open_streams = 0
         self._changed = threading.Condition()
         self._stopped = False
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        self.server.daemon_threads = True
+        self.server = _Server(("127.0.0.1", port), _handler(self))
         self.port = self.server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def publish(self, version: int, **changes: Any) -> Offer:
-        offer, _ = self.district.publish(version, **changes)
+    def publish(self, version: int, base: bytes | None = None, **changes: Any) -> Offer:
+        offer, _ = self.district.publish(version, base, **changes)
         self.give(offer)
         return offer
 
@@ -158,6 +164,7 @@ class FakePortal:
 def _handler(portal: FakePortal) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,0 +1,348 @@
+"""A node's processes: replaced when they die, swapped together or not at all, and never orphaned."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from resolver.children import Child, Post, Role
+from resolver.config import Endpoint
+from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
+from resolver.swap import Swap
+from tests.resolver.fake_portal import District, FakePortal, base_of, until
+from tests.resolver.node import ROOT, SCRIPT, Node, none_alive
+
+
+@pytest.fixture
+def portal() -> Iterator[FakePortal]:
+    made = FakePortal(District())
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def node(tmp_path: Path, portal: FakePortal) -> Iterator[Node]:
+    made = Node(tmp_path / "state", portal)
+    yield made
+    children = made.pids("")
+    made.stop()
+    none_alive(children)
+
+
+def test_an_offer_is_swapped_into_every_worker_and_acknowledged(node: Node, portal: FakePortal) -> None:
+    node.start()
+    for version in (1, 2, 3):
+        offer = portal.publish(version)
+        until(lambda offer=offer: portal.acked(offer))
+        assert node.served() == {version}
+    assert portal.nacks == []
+
+
+def test_the_real_worker_does_the_same_and_answers(tmp_path: Path, portal: FakePortal) -> None:
+    node = Node(tmp_path / "state", portal, worker="real").start()
+    try:
+        offer = portal.publish(1, base_of("instagram.com"))
+        until(lambda: portal.acked(offer))
+        query = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\x03com\0\0\1\0\1"
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(query, ("127.0.0.1", node.port))
+            assert client.recv(512)[3] & 15 == 3  # NXDOMAIN
+        until(lambda: node.status()["query_log"]["written"] == 1)
+        assert node.status()["blocked"] == 1
+        from resolver.logwriter import read
+
+        (record,) = read(node.state)
+        assert (record.version, record.name, record.entry) == (1, b"\x03www\x09instagram\x03com\0", "instagram.com")
+        assert record.client != socket.inet_aton("127.0.0.1")
+    finally:
+        assert node.stop() == 0
+
+
+def test_a_second_copy_is_refused_and_told_the_pid_of_the_first(node: Node) -> None:
+    node.start()
+    assert node.process is not None
+    second = subprocess.run(node.command(), env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert second.returncode == 1
+    assert f"already runs with {node.state} (pid {node.process.pid})" in second.stderr.decode()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_a_taken_port_is_refused_naming_the_holder(kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # would let us in, and share the traffic
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        with pytest.raises(CannotListen, match=rf"is taken by pid {os.getpid()} \(.*python"):
+            probe(Endpoint("127.0.0.1", other.getsockname()[1]))
+
+
+def test_an_address_of_another_machine_is_refused_by_name() -> None:
+    with pytest.raises(CannotListen, match=r"192\.0\.2\.1 is no address of this machine"):
+        Listeners((Endpoint("192.0.2.1", 5300),), {})
+
+
+def test_every_worker_has_its_own_sockets_on_the_same_ports() -> None:
+    listeners = Listeners((Endpoint("127.0.0.1", 0), Endpoint("::1", 0)), {})
+    try:
+        first, second = listeners.pair(0), listeners.pair(1)
+        assert [one.getsockname() for one in first.udp] == [one.getsockname() for one in second.udp]
+        assert not set(first.numbers()) & set(second.numbers())
+        assert listeners.pair(0) is first
+        assert listeners.close(0)
+        assert listeners.pair(0) is not first
+    finally:
+        listeners.close_all()
+
+
+def test_sockets_passed_to_another_process_are_left_alone() -> None:
+    environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "2"}
+    assert passed_sockets(environment) is None
+    assert environment == {}
+
+
+def test_socket_activation_shares_the_passed_sockets(node: Node, portal: FakePortal) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
+        udp.bind(("127.0.0.1", 0))
+        port = udp.getsockname()[1]
+        tcp.bind(("127.0.0.1", port))
+        tcp.listen()
+        numbers = (udp.fileno(), tcp.fileno())
+
+        def place() -> None:  # where systemd would put them
+            copies = [os.dup(number) for number in numbers]
+            for at, number in enumerate(copies):
+                os.dup2(number, 3 + at)
+
+        node.start(
+            command=["sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=2 exec "$@"', "sh", *node.command()],
+            preexec_fn=place,
+            pass_fds=(3, 4),
+        )
+    assert node.port == port
+    offer = portal.publish(1)
+    until(lambda: portal.acked(offer))
+    assert node.served() == {1}
+    (first, *_) = node.pids("worker")
+    node.kill(first)
+    until(lambda: first not in node.pids("worker") and node.in_force(1)())
+    assert node.served() == {1}
+
+
+def test_a_killed_worker_is_replaced_and_its_queue_is_answered(tmp_path: Path, portal: FakePortal) -> None:
+    node = Node(tmp_path / "state", portal, workers=1).start()
+    try:
+        offer = portal.publish(1)
+        until(lambda: portal.acked(offer))
+        (pid,) = node.pids("worker")
+        node.kill(pid, signal.SIGSTOP)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(10)
+            client.connect(("127.0.0.1", node.port))
+            client.send(b"?")
+            node.kill(pid)
+            assert f'"pid": {pid}' not in client.recv(512).decode()
+    finally:
+        node.stop()
+
+
+def test_siblings_serve_while_one_worker_cannot_start(node: Node, portal: FakePortal) -> None:
+    node.start()
+    offer = portal.publish(1)
+    until(lambda: portal.acked(offer))
+    (node.state / "die-0").touch()
+    (victim,) = node.pids("worker 0")
+    node.kill(victim)
+    until(lambda: "is away: its sockets are closed" in node.log.read_text())
+    assert node.served(40) == {1}
+    (node.state / "die-0").unlink()
+    until(node.in_force(1))
+    until(lambda: len({(node.query() or {}).get("pid") for _ in range(20)}) == 2)
+
+
+def test_a_worker_that_does_not_swap_in_time_is_replaced_on_the_new_snapshot(node: Node, portal: FakePortal) -> None:
+    node.start()
+    first = portal.publish(1)
+    until(lambda: portal.acked(first))
+    (stuck,) = node.pids("worker 1")
+    (node.state / "hang-1").touch()
+    second = portal.publish(2)
+    until(lambda: portal.acked(second))
+    assert stuck not in node.pids("worker")
+    assert node.served() == {2}
+
+
+def test_a_worker_s_refusal_is_a_nack_and_every_worker_serves_the_old_one(node: Node, portal: FakePortal) -> None:
+    node.start()
+    first = portal.publish(1)
+    until(lambda: portal.acked(first))
+    (node.state / "refuse-0").touch()
+    second = portal.publish(2)
+    until(lambda: portal.nacks)
+    assert portal.nacks[0]["digest"] == second.digest and "a test told me to" in portal.nacks[0]["reason"]
+    until(node.in_force(1))
+    assert node.served() == {1}
+    third = portal.publish(3)
+    until(lambda: portal.acked(third))
+    assert node.served() == {3}
+
+
+def test_terminating_stops_everything(node: Node, portal: FakePortal) -> None:
+    node.start()
+    children = node.pids("")
+    assert len(children) == 4
+    assert node.stop() == 0
+    assert none_alive(children)
+    assert not (node.state / "control.sock").exists()
+
+
+def test_hang_up_replaces_the_workers_one_by_one(node: Node, portal: FakePortal) -> None:
+    node.start()
+    offer = portal.publish(1)
+    until(lambda: portal.acked(offer))
+    before = set(node.pids("worker"))
+    assert node.process is not None
+    node.process.send_signal(signal.SIGHUP)
+
+    def replaced() -> bool:
+        assert node.query() is not None
+        return len(before | set(node.pids("worker"))) == 4 and node.in_force(1)()
+
+    until(replaced)
+    assert node.served() == {1}
+
+
+def test_a_killed_supervisor_leaves_no_process_and_comes_back_on_the_last_good_snapshot(
+    node: Node, portal: FakePortal
+) -> None:
+    node.start()
+    offer = portal.publish(1)
+    until(lambda: portal.acked(offer))
+    portal.stop()
+    assert none_alive(node.kill_supervisor())
+    node.start()
+    assert node.served() == {1}
+
+
+def test_a_snapshot_that_rotted_while_the_node_was_down_is_not_served(node: Node, portal: FakePortal) -> None:
+    node.start()
+    for version in (1, 2):
+        offer = portal.publish(version)
+        until(lambda offer=offer: portal.acked(offer))
+    portal.stop()
+    node.stop()
+    (node.state / "objects" / offer.digest).write_bytes(b"rot")
+    node.start()
+    assert node.served() == {1}
+    assert "serving version 1 instead" in node.status()["last_error"]
+
+
+@pytest.mark.parametrize("who", ["worker 0", "worker 1", "subscription", "log-writer", "supervisor"])
+def test_killed_during_a_swap_the_node_is_back_on_a_whole_snapshot_and_acknowledged(
+    who: str, node: Node, portal: FakePortal
+) -> None:
+    node.start()
+    first = portal.publish(1)
+    until(lambda: portal.acked(first))
+    (node.state / "hang-1").touch()  # holds the swap open until that worker's time is up
+    second = portal.publish(2, base_of("instagram.com"))
+    until(lambda: node.query() != {} and '"version": 2' in (node.state / "current.json").read_text())
+    if who == "supervisor":
+        assert none_alive(node.kill_supervisor())
+        node.start()
+    else:
+        for pid in node.pids(who):
+            node.kill(pid)
+    until(lambda: portal.acked(second))
+    until(node.in_force(2))
+    assert node.served() == {2}
+
+
+def test_random_kills_lose_no_version_and_serve_none_but_offered_ones(node: Node, portal: FakePortal) -> None:
+    chance = random.Random(6)
+    node.start()
+    offer = portal.publish(1)
+    until(lambda: portal.acked(offer))
+    for version in range(2, 22):
+        offer = portal.publish(version, base_of("instagram.com", f"site{version % 3}.com"))
+        who = chance.choice(["worker 0", "worker 1", "subscription", "subscription", "supervisor"])
+        for _ in range(chance.randrange(4)):
+            answer = node.query()
+            assert answer is None or answer["version"] in {version - 1, version}
+        if who == "supervisor":
+            none_alive(node.kill_supervisor())
+            node.start()
+        else:
+            for pid in node.pids(who):
+                node.kill(pid)
+        until(lambda offer=offer: portal.acked(offer), what=f"the ack of {version} after killing {who}")
+    until(node.in_force(21))
+    assert node.served() == {21}
+    assert portal.nacks == []
+
+
+def test_a_worker_holds_its_own_sockets_and_nothing_else_of_the_supervisor(node: Node) -> None:
+    node.start()
+    (worker, _) = node.pids("worker")
+    links = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
+    assert not [one for one in links if one.endswith((".lock", "control.sock"))]
+    assert sum(one.startswith("socket:") for one in links) == 3  # UDP, TCP, channel
+
+
+def test_a_resolver_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "state"), "0", "1", "9", "fake"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert done.returncode == 1
+    assert "schoolgate node enroll" in done.stderr.decode()
+
+
+def _child(started: float) -> Child:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    return Child(0, ours, started)
+
+
+def test_who_dies_repeatedly_is_replaced_with_growing_waits_up_to_a_limit() -> None:
+    post = Post(Role.WORKER)
+    waits = []
+    for _ in range(12):
+        post.filled(_child(10.0))
+        waits.append(post.vacated(10.5))
+    assert waits[:5] == [0, 0, 0.1, 0.2, 0.4]
+    assert max(waits) == waits[-1] == 15
+    post.filled(_child(10.0))
+    assert post.vacated(20.0) == 0  # lived long: that was no start-up failure
+
+
+def test_counters_of_the_dead_still_count() -> None:
+    post = Post(Role.WORKER)
+    for _ in range(2):
+        post.filled(_child(0.0))
+        post.counters = {"queries": 5}
+        post.vacated(9.0)
+    post.counters = {"queries": 1}
+    assert post.total("queries") == 11
+
+
+def test_a_swap_waits_for_each_worker_and_kills_only_those_that_were_told() -> None:
+    posts = [Post(Role.WORKER, number) for number in range(3)]
+    for post, started in zip(posts, (1.0, 1.0, 10.2), strict=True):
+        post.filled(_child(started))
+    posts[0].serving = (2, "b")
+    swap = Swap(2, "b", 10.0, 0.5)
+    assert swap.waiting(posts) == posts[1:]
+    assert swap.overdue(posts, 10.4) == []
+    assert swap.overdue(posts, 10.6) == [posts[1]]
+    assert not swap.hopeless(11.0) and swap.hopeless(60.0)
+    for post in posts:
+        assert post.child is not None
+        post.child.channel.close()
