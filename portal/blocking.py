@@ -52,11 +52,18 @@ def known_services() -> Mapping[str, SeedService]:
 
 @cache
 def _locked_by_seed() -> frozenset[str]:
-    return frozenset(category.id for category in load_seed().categories if category.locked)
+    return frozenset(one.id for one in load_seed().categories if one.locked)
 
 
 def categories(session: Session) -> tuple[CategoryRow, ...]:
     return tuple(session.exec(select(CategoryRow).order_by(col(CategoryRow.id))))
+
+
+def category(session: Session, wanted: str) -> CategoryRow:
+    row = session.get(CategoryRow, wanted)
+    if row is None:
+        raise NotFound(f"There is no category {wanted[:40]!r}.")
+    return row
 
 
 def policy_categories(session: Session) -> tuple[policy.Category, ...]:
@@ -82,9 +89,7 @@ def create_category(session: Session, actor: Actor, now: float, category_id: str
 def update_category(session: Session, actor: Actor, now: float, category_id: str, draft: CategoryDraft) -> CategoryRow:
     """A category that ships locked (law, safety) stays locked."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = session.get(CategoryRow, category_id)
-    if row is None:
-        raise NotFound(f"There is no category {category_id[:40]!r}.")
+    row = category(session, category_id)
     mistakes = Mistakes()
     title, description, style = _read(mistakes, draft)
     if not draft.locked and category_id in _locked_by_seed():
@@ -127,9 +132,9 @@ def switch_service(
     service = known_services().get(service_id)
     if service is None:
         raise NotFound(f"There is no service {service_id[:40]!r}.")
-    category = session.get(CategoryRow, service.category)
-    if category is not None and category.locked:
-        what = f"{service.title} is in {category.title}, which is locked; it cannot be switched"
+    held = session.get(CategoryRow, service.category)
+    if held is not None and held.locked:
+        what = f"{service.title} is in {held.title}, which is locked; it cannot be switched"
         raise Invalid("This service cannot be switched.", (FieldError("service", what),))
     mistakes = Mistakes()
     groups = {row.id: row for row in session.exec(select(ClientGroup))}

@@ -101,6 +101,13 @@ def sites(session: Session) -> tuple[Site, ...]:
     return tuple(session.exec(select(Site).order_by(col(Site.name))))
 
 
+def site(session: Session, wanted: str) -> Site:
+    row = session.get(Site, wanted)
+    if row is None:
+        raise NotFound(f"There is no site {wanted[:40]!r}.")
+    return row
+
+
 def create_site(session: Session, actor: Actor, now: float, draft: SiteDraft) -> Site:
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
     mistakes = Mistakes()
@@ -119,9 +126,7 @@ def create_site(session: Session, actor: Actor, now: float, draft: SiteDraft) ->
 def update_site(session: Session, actor: Actor, now: float, site_id: str, draft: SiteDraft) -> Site:
     """Change a site's name and level; its id stays."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = session.get(Site, site_id)
-    if row is None:
-        raise NotFound(f"There is no site {site_id!r}.")
+    row = site(session, site_id)
     mistakes = Mistakes()
     name, level = _site_fields(mistakes, draft)
     mistakes.stop()

@@ -63,7 +63,7 @@ def create_user(session: Session, actor: Actor, now: float, draft: UserDraft, pa
 def update_user(session: Session, actor: Actor, now: float, user_id: int, draft: UserDraft) -> User:
     """Set name, address, roles and site of an account."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = _user(session, user_id)
+    row = get(session, user_id)
     before: audit.Detail = {"roles": list(row.roles), "site": row.site_id}
     was_administrator = Role.ADMINISTRATOR in row.roles
     with session.no_autoflush:
@@ -93,7 +93,7 @@ def _read(session: Session, row: User, draft: UserDraft) -> None:
 def reset_password(session: Session, actor: Actor, now: float, user_id: int, password_hash: str) -> User:
     """Also ends every session of that person."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = _user(session, user_id)
+    row = get(session, user_id)
     if row.demo:
         raise Conflict("A demo account has no password; it signs in with one click.")
     row.password_hash = password_hash
@@ -105,7 +105,7 @@ def reset_password(session: Session, actor: Actor, now: float, user_id: int, pas
 def disable(session: Session, actor: Actor, now: float, user_id: int) -> User:
     """Also ends the person's sessions and revokes their tokens. The last administrator cannot be disabled."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = _user(session, user_id)
+    row = get(session, user_id)
     if row.disabled_at is not None:
         return row
     if Role.ADMINISTRATOR in row.roles:
@@ -120,7 +120,7 @@ def disable(session: Session, actor: Actor, now: float, user_id: int) -> User:
 
 def enable(session: Session, actor: Actor, now: float, user_id: int) -> User:
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    row = _user(session, user_id)
+    row = get(session, user_id)
     if row.disabled_at is not None:
         row.disabled_at = None
         audit.record(session, actor, int(now * 1000), "people.user.enable", f"user:{user_id}")
@@ -147,7 +147,8 @@ def by_email(session: Session, email: str) -> User:
     return row
 
 
-def _user(session: Session, user_id: int) -> User:
+def get(session: Session, user_id: int) -> User:
+    """Raises `NotFound`."""
     row = session.get(User, user_id)
     if row is None:
         raise NotFound(f"There is no account {user_id}.")

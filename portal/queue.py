@@ -90,7 +90,8 @@ def tally(session: Session, actor: Actor) -> dict[State, int]:
     """Return how many requests are in each state; empty for those who do not see them all."""
     if not access.may_see_every_request(actor):
         return {}
-    return dict(session.exec(select(Request.state, func.count()).group_by(col(Request.state))).all())
+    counted = session.exec(select(Request.state, func.count()).group_by(col(Request.state)))
+    return {State(state): number for state, number in counted}
 
 
 def waiting(session: Session, actor: Actor) -> int:

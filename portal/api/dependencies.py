@@ -104,7 +104,7 @@ def deps(request: Request) -> Deps:
 
 
 def call(request: Request) -> Call:
-    """As a route's dependency: the call, by somebody known. 401 for nobody, 403 for a browser without its form token."""
+    """As a route's dependency: who calls. 401 for nobody known, 403 for a browser without its form token."""
     given = deps(request)
     now = given.clock()
     bearer = request.headers.get("authorization")

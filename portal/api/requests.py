@@ -24,6 +24,7 @@ from portal.api.dependencies import (
     Word,
 )
 from portal.api.grants import GrantOut, grant_out
+from portal.errors import FieldError, Invalid
 from portal.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.models import State, Use
 from portal.queue import RequestView
@@ -32,24 +33,24 @@ from portal.workflow import Event
 
 router = APIRouter(prefix="/requests", tags=["requests"])
 
-Words = Annotated[list[Word], Field(max_length=1000)]
+Words = Annotated[tuple[Word, ...], Field(max_length=1000)]
 
 
 class ToolIn(Message):
     """A service by id or title, a host name, or a pasted URL; `urls` are examples of what is needed."""
 
     name: Annotated[str, Field(max_length=5000)] = ""
-    urls: Annotated[list[Annotated[str, Field(max_length=5000)]], Field(max_length=100)] = []
+    urls: Annotated[tuple[Annotated[str, Field(max_length=5000)], ...], Field(max_length=100)] = ()
 
 
 class RequestIn(Message):
     """Only tools and purpose are required. `audience`: students, staff, guests. `sites`: ids, or `*`."""
 
-    tools: Annotated[list[ToolIn], Field(max_length=100)]
+    tools: Annotated[tuple[ToolIn, ...], Field(max_length=100)]
     purpose: Text
     use: Word = ""
-    audience: Words = []
-    sites: Words = []
+    audience: Words = ()
+    sites: Words = ()
     starts_on: Word = ""
     ends_on: Word = ""
 
@@ -62,7 +63,7 @@ class EntryIn(Message):
 class HoursIn(Message):
     """`days` of 0 (Monday) to 6; `from` and `to` as HH:MM in the district's zone."""
 
-    days: Annotated[list[Annotated[int, Field(ge=0, le=6)]], Field(max_length=7)]
+    days: Annotated[tuple[Annotated[int, Field(ge=0, le=6)], ...], Field(max_length=7)]
     start: Annotated[Word, Field(alias="from")]
     end: Annotated[Word, Field(alias="to")]
 
@@ -70,12 +71,12 @@ class HoursIn(Message):
 class GrantIn(Message):
     """`starts_at`, `ends_at`: a date (as an end, through that day), a local time, or RFC 3339 with an offset."""
 
-    entries: Annotated[list[EntryIn], Field(max_length=1000)]
+    entries: Annotated[tuple[EntryIn, ...], Field(max_length=1000)]
     sites: Words
     audiences: Words
     starts_at: Word
     ends_at: Word
-    hours: Annotated[list[HoursIn], Field(max_length=100)] = []
+    hours: Annotated[tuple[HoursIn, ...], Field(max_length=100)] = ()
 
 
 class DecisionIn(Message):
@@ -174,18 +175,26 @@ def _out(view: RequestView) -> RequestOut:
 def submit(call: Caller, message: RequestIn, response: Response) -> RequestOut:
     """Write a request."""
     draft = requests.Draft(
-        tools=tuple(ToolDraft(tool.name, tuple(tool.urls)) for tool in message.tools),
+        tools=tuple(ToolDraft(tool.name, tool.urls) for tool in message.tools),
         purpose=message.purpose,
         use=message.use,
-        audiences=tuple(message.audience),
-        sites=tuple(message.sites),
+        audiences=message.audience,
+        sites=message.sites,
         starts_on=message.starts_on,
         ends_on=message.ends_on,
     )
     with call.writing() as session:
-        row = requests.submit(session, call.actor, call.now, draft)
+        try:
+            row = requests.submit(session, call.actor, call.now, draft)
+        except Invalid as error:
+            raise Invalid(error.detail, tuple(_as_sent(one) for one in error.errors)) from None
         response.headers["Location"] = f"/api/v1/requests/{row.id}"
         return _out(queue.get(session, call.actor, call.now, row.id or 0))
+
+
+def _as_sent(error: FieldError) -> FieldError:
+    """The service's `audiences` is this message's `audience`."""
+    return FieldError(error.field.replace("audiences", "audience", 1), error.message)
 
 
 @router.get("", responses=READS)
@@ -230,11 +239,11 @@ def decide(call: Caller, number: Number, message: DecisionIn) -> RequestOut:
 def _draft(grant: GrantIn) -> GrantDraft:
     return GrantDraft(
         entries=tuple(EntryDraft(entry.name, entry.match) for entry in grant.entries),
-        sites=tuple(grant.sites),
-        audiences=tuple(grant.audiences),
+        sites=grant.sites,
+        audiences=grant.audiences,
         starts_at=grant.starts_at,
         ends_at=grant.ends_at,
-        hours=tuple(HoursDraft(tuple(one.days), one.start, one.end) for one in grant.hours),
+        hours=tuple(HoursDraft(one.days, one.start, one.end) for one in grant.hours),
     )
 
 
