@@ -1,0 +1,14 @@
+"""Pages for people: thin routes that read a form, call one service and render a template.
+
+`router` holds every page; `failures.page` is the page for errors; `frame.STATIC` is the folder of static files.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from portal.pages import audit, brakes, desk, district, explain, grants, nodes, requests, sign_in
+
+router = APIRouter(include_in_schema=False)
+for _feature in (sign_in, requests, desk, grants, explain, district, brakes, nodes, audit):
+    router.include_router(_feature.router)

@@ -1,0 +1,260 @@
+"""Sites, client groups, and what is blocked for them: shown to the desk, changed by administrators, after a preview."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from fastapi import APIRouter
+from sqlmodel import Session
+from starlette.responses import Response
+
+from blocklists.policy import Audience
+from portal import access, blocking, district
+from portal.blocking import ServiceView
+from portal.district import GroupDraft, GroupView, Preview, SiteDraft
+from portal.errors import Conflict, FieldError, Invalid, Refused
+from portal.models import CategoryRow
+from portal.pages import cards, forms, words
+from portal.pages.explain import title
+from portal.pages.forms import Form, Typed
+from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
+from portal.pages.words import Option, Word
+
+router = APIRouter()
+
+_KIND = {True: Word("Locked", "shut", "lock"), False: Word("Local policy", "info", "done")}
+_ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupRow:
+    id: str
+    title: str
+    site: str
+    networks: tuple[str, ...]
+    asked: tuple[str, ...]
+    blocks: tuple[str, ...]
+    services: str
+
+
+@dataclass(frozen=True, slots=True)
+class _CategoryRow:
+    title: str
+    description: str
+    word: Word
+    where: str
+
+
+@router.get("/district")
+def overview(visit: PersonVisit) -> Response:
+    with visit.reading() as session:
+        return _overview(visit, session, Form())
+
+
+@router.post("/district/sites")
+def add_site(visit: SentForm) -> Response:
+    draft = SiteDraft(visit.value("id").strip(), visit.value("name"), visit.value("level"))
+    try:
+        with visit.writing() as session:
+            district.create_site(session, visit.actor, visit.now, draft)
+    except Invalid as error:
+        with visit.reading() as session:
+            return _overview(visit, session, forms.refused(visit.typed, error), error.status)
+    return go("/district")
+
+
+def _overview(visit: SignedVisit, session: Session, form: Form, status: int = 200) -> Response:
+    access.require(access.may_see_district(visit.actor), "The district's set-up is for the desk and administrators.")
+    categories = blocking.categories(session)
+    titles = {one.id: one.title for one in categories}
+    services = {one.id: one.title for one in blocking.services(session)}
+    views = district.groups(session)
+    return visit.page(
+        session,
+        "district/overview.html",
+        status,
+        groups=[_group_row(view, titles, services) for view in views],
+        sites=district.sites(session),
+        categories=[_category_row(one, views) for one in categories],
+        levels=("", *district.LEVELS),
+        audiences=list(words.AUDIENCES.values()),
+        may_change=access.may_administer(visit.actor),
+        form=form,
+    )
+
+
+def _group_row(view: GroupView, titles: dict[str, str], services: dict[str, str]) -> _GroupRow:
+    group = view.group
+    switched = [f"{services.get(one.service, one.service)} {one.switch}ed" for one in group.services]
+    follows = "as the students' there" if view.follows else ""
+    return _GroupRow(
+        id=group.id,
+        title=words.AUDIENCES[group.audience].text,
+        site=view.site_name,
+        networks=group.networks,
+        asked=group.asked,
+        blocks=tuple(titles.get(one, one) for one in group.blocks),
+        services="; ".join(part for part in (follows, words.listed(switched)) if part) or "—",
+    )
+
+
+def _category_row(row: CategoryRow, views: Sequence[GroupView]) -> _CategoryRow:
+    if row.locked:
+        where = "everybody; no request opens it"
+    else:
+        blocked = [view for view in views if row.id in view.group.blocks]
+        where = "every group" if len(blocked) == len(views) else f"{len(blocked)} of {words.count(len(views), 'group')}"
+    return _CategoryRow(row.title, row.description, _KIND[row.locked], where)
+
+
+# ---- one group ----
+
+
+@router.get("/district/groups/new")
+def new_group(visit: PersonVisit, site: str, audience: str) -> Response:
+    with visit.reading() as session:
+        access.require(access.may_administer(visit.actor), _ONLY_ADMINISTRATORS)
+        if audience not in list(Audience) or site not in cards.site_names(session):
+            raise Invalid("A group is one audience at one site.", (FieldError("site", "Choose both from the lists."),))
+        every = [one.id for one in blocking.categories(session) if not one.locked]
+        form = Form(forms.of(site=site, audience=audience, blocks=every))
+        return _group(visit, session, None, form)
+
+
+@router.get("/district/groups/{key:path}")
+def group(visit: PersonVisit, key: str) -> Response:
+    with visit.reading() as session:
+        access.require(access.may_administer(visit.actor), _ONLY_ADMINISTRATORS)
+        view = district.group(session, key)
+        return _group(visit, session, view, Form(_typed(view)))
+
+
+@router.post("/district/groups/{key:path}")
+def set_group(visit: SentForm, key: str) -> Response:
+    """Preview the change, or publish it."""
+    access.require(access.may_administer(visit.actor), _ONLY_ADMINISTRATORS)
+    draft = _draft(visit.typed)
+    try:
+        if visit.value("action") == "publish":
+            with visit.writing() as session:
+                if key == "new":
+                    district.create_group(session, visit.actor, visit.now, draft)
+                else:
+                    district.update_group(session, visit.actor, visit.now, key, visit.number("revision"), draft)
+            return go("/district")
+        with visit.reading() as session:
+            preview = district.preview(session, {_key(draft): draft})
+            return _group(visit, session, _known(session, key), Form(visit.typed), preview=preview)
+    except (Invalid, Conflict) as error:
+        with visit.reading() as session:
+            form = Form(visit.typed) if isinstance(error, Conflict) else _refused(visit.typed, error, _key(draft))
+            return _group(visit, session, _known(session, key), form, error=error)
+
+
+def _known(session: Session, key: str) -> GroupView | None:
+    return None if key == "new" else district.group(session, key)
+
+
+def _key(draft: GroupDraft) -> str:
+    return f"{draft.site}/{draft.audience}"
+
+
+def _draft(typed: Typed) -> GroupDraft:
+    first = {name: next(iter(values), "") for name, values in typed.items()}
+    return GroupDraft(
+        site=first.get("site", ""),
+        audience=first.get("audience", ""),
+        networks=_lines(first.get("networks", "")),
+        asked=_lines(first.get("asked", "")),
+        blocks=tuple(typed.get("blocks", ())),
+        services={
+            name.removeprefix("service:"): switch
+            for name, switch in first.items()
+            if name.startswith("service:") and switch
+        },
+    )
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _typed(view: GroupView) -> dict[str, list[str]]:
+    group = view.group
+    found = forms.of(
+        site=group.site,
+        audience=group.audience,
+        networks="\n".join(group.networks),
+        asked="\n".join(group.asked),
+        blocks=group.blocks,
+    )
+    return found | {f"service:{one.service}": [str(one.switch)] for one in group.services}
+
+
+def _refused(typed: Typed, error: Refused, key: str) -> Form:
+    """A preview's mistakes begin with the group's id."""
+    errors = tuple(replace(one, field=one.field.removeprefix(f"{key}.")) for one in error.errors)
+    return forms.refused(typed, Invalid(error.detail, errors))
+
+
+@dataclass(frozen=True, slots=True)
+class _Switchable:
+    id: str
+    title: str
+    switch: str
+
+
+@dataclass(frozen=True, slots=True)
+class _ServiceSection:
+    title: str
+    about: str
+    open: bool
+    services: tuple[_Switchable, ...]
+
+
+def _group(
+    visit: SignedVisit,
+    session: Session,
+    view: GroupView | None,
+    form: Form,
+    preview: Preview | None = None,
+    error: Refused | None = None,
+) -> Response:
+    categories = blocking.categories(session)
+    audience, site = Audience(form.value("audience")), form.value("site")
+    follows = view.follows if view is not None else None
+    return visit.page(
+        session,
+        "district/group.html",
+        200 if error is None else error.status,
+        title=f"{'New group: ' if view is None else ''}{title(cards.site_names(session).get(site, site), audience)}",
+        lead="Known by its networks, or by which of our addresses it asked.",
+        follows=follows,
+        action="/district/groups/new" if view is None else f"/district/groups/{view.group.id}",
+        revision=form.value("revision") or (0 if view is None else view.revision),
+        conflict=error.detail if isinstance(error, Conflict) else "",
+        categories=[Option(one.id, one.title, one.description) for one in categories if not one.locked],
+        locked=[one.title for one in categories if one.locked],
+        services=_sections(blocking.services(session), categories, form),
+        preview=preview,
+        form=form,
+    )
+
+
+def _sections(
+    services: Sequence[ServiceView], categories: Sequence[CategoryRow], form: Form
+) -> tuple[_ServiceSection, ...]:
+    """The services of each category that can be switched; a category with a switched one stands open."""
+    found = []
+    for category in categories:
+        members = tuple(
+            _Switchable(one.id, one.title, form.value(f"service:{one.id}"))
+            for one in services
+            if one.category == category.id and not category.locked
+        )
+        switched = sum(bool(one.switch) for one in members)
+        about = words.count(len(members), "service") + (f", {switched} switched" if switched else "")
+        if members:
+            found.append(_ServiceSection(category.title, about, bool(switched), members))
+    return tuple(found)

@@ -1,0 +1,146 @@
+"""Resolvers: what each was offered and has acknowledged, its clock, its refusals; new enrolment tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from sqlmodel import Session
+from sse_starlette import EventSourceResponse
+from starlette.responses import Response
+
+from portal import access, delivery, enrolment
+from portal.access import Actor
+from portal.delivery import NodeView
+from portal.pages import cards, frame, streams, times, words
+from portal.pages.cards import Gate
+from portal.pages.web import PersonVisit, SentForm, SignedVisit
+from portal.pages.words import Word
+
+router = APIRouter()
+
+SILENT = 20  # seconds without a word from a node: it is said to be silent
+SKEW_MS = 2_000  # a clock this far off is said to be wrong
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    workers: str
+    sites: str
+    word: Word
+    trouble: str
+    offered: str
+    acked: str
+    seen_at: int | None
+    seen: str
+    skew: str
+
+
+@router.get("/nodes")
+def page(visit: PersonVisit) -> Response:
+    with visit.reading() as session:
+        return _page(visit, session)
+
+
+@router.get("/nodes/events")
+def events(visit: PersonVisit) -> EventSourceResponse:
+    return streams.watch(visit, lambda session, actor, now: frame.fingerprint(_rows(session, actor, now)))
+
+
+@router.post("/nodes/tokens")
+def token(visit: SentForm) -> Response:
+    """The secret is shown in this one answer and kept nowhere."""
+    with visit.writing() as session:
+        secret = enrolment.create_enrolment_token(session, visit.actor, visit.now, visit.wired.key.fingerprint)
+    with visit.reading() as session:
+        return _page(visit, session, secret)
+
+
+def _page(visit: SignedVisit, session: Session, secret: str = "") -> Response:
+    rows = _rows(session, visit.actor, visit.now)
+    return visit.page(
+        session,
+        "nodes.html",
+        rows=rows,
+        gate=_gate(rows, visit.wired.jobs.trouble),
+        secret=secret,
+        may_enrol=access.may_administer(visit.actor),
+        live=None if secret else frame.live("/nodes/events", rows),
+    )
+
+
+def _rows(session: Session, actor: Actor, now: float) -> tuple[_Row, ...]:
+    access.require(access.may_see_district(actor), "Resolvers are shown to reviewers, administrators and auditors.")
+    names = cards.site_names(session)
+    return tuple(_row(view, names, now) for view in delivery.node_views(session))
+
+
+def _row(view: NodeView, names: Mapping[str, str], now: float) -> _Row:
+    status = view.status
+    silent = view.last_seen_at is None or now - view.last_seen_at > SILENT
+    return _Row(
+        name=view.name,
+        workers="" if status is None else f"{status.workers_ready} of {words.count(status.workers, 'worker')} ready",
+        sites="every site" if not view.sites else frame.site_names(view.sites, names),
+        word=_word(view, silent),
+        trouble=_trouble(view),
+        offered=_version(view.offered),
+        acked=_version(view.acked),
+        seen_at=view.last_seen_at if silent else None,
+        seen="never" if view.last_seen_at is None else f"{times.age(now - view.last_seen_at)} ago" if silent else "now",
+        skew=_skew(view.skew_ms),
+    )
+
+
+def _word(view: NodeView, silent: bool) -> Word:
+    refused = view.nack_version is not None and view.nack_version > (view.acked or 0)
+    if refused:
+        return Word("Refused the newest policy", "shut", "alert")
+    if silent:
+        return Word("Silent", "wait", "alert")
+    if view.behind:
+        return Word("Behind", "wait", "wait")
+    return Word("Up to date", "open", "yes")
+
+
+def _trouble(view: NodeView) -> str:
+    if view.nack_version is not None and view.nack_version > (view.acked or 0):
+        return f"version {view.nack_version}: {view.nack_reason}"
+    return "" if view.status is None else view.status.last_error
+
+
+def _version(number: int | None) -> str:
+    return "nothing yet" if number is None else f"version {number}"
+
+
+def _skew(ms: int | None) -> str:
+    if ms is None:
+        return "unknown"
+    if abs(ms) < SKEW_MS:
+        return "right"
+    return f"{times.lasted(abs(ms))} {'ahead' if ms > 0 else 'behind'}"
+
+
+def _gate(rows: tuple[_Row, ...], trouble: str | None) -> Gate:
+    fresh = sum(row.word.tone == "open" for row in rows)
+    if trouble is not None:
+        return Gate("shut", "alert", "The newest decisions are not published", trouble)
+    if not rows:
+        return Gate(
+            "wait", "alert", "No resolver is enrolled", "Decisions are kept and published; nobody serves them yet."
+        )
+    if fresh == len(rows):
+        return Gate(
+            "open",
+            "open",
+            f"{fresh} of {words.count(len(rows), 'resolver')} up to date",
+            "Every one serves the newest policy.",
+        )
+    return Gate(
+        "wait",
+        "wait",
+        f"{fresh} of {words.count(len(rows), 'resolver')} up to date",
+        "The others keep enforcing the last policy that they accepted.",
+    )

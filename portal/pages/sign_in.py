@@ -1,0 +1,130 @@
+"""The way in and out: sign-in, the sample accounts of a demo portal, sign-out, and each role's start page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from sqlmodel import Session
+from starlette.responses import Response
+
+from portal import access, demo, sessions
+from portal.access import Actor
+from portal.errors import FieldError, Forbidden
+from portal.models import Role, User
+from portal.pages import forms, web
+from portal.pages.forms import Form
+from portal.pages.web import AnyVisit, Posted, SentForm, Visit, go
+from portal.sessions import SignedIn
+
+router = APIRouter()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    id: int
+    name: str
+    about: str
+
+
+@router.get("/")
+def home(visit: web.PersonVisit) -> Response:
+    """Where each role has work to do."""
+    return go(start_page(visit.actor))
+
+
+def start_page(actor: Actor) -> str:
+    if access.may_review(actor):
+        return "/desk"
+    if Role.ADMINISTRATOR in actor.roles:
+        return "/district"
+    return "/audit" if Role.AUDITOR in actor.roles else "/requests"
+
+
+@router.get("/sign-in")
+def sign_in_page(visit: AnyVisit, next: str = "/") -> Response:
+    if visit.signed_in is not None:
+        return go(web.safe_next(next))
+    with visit.reading() as session:
+        return _page(visit, session, Form(), next)
+
+
+@router.post("/sign-in")
+def sign_in(visit: AnyVisit, typed: Posted) -> Response:
+    web.check_form_token(visit.request, typed)
+    form = {name: typed.get(name, [""])[0] for name in ("email", "password", "next")}
+    address = visit.request.client.host if visit.request.client else ""
+    wired = visit.wired
+    try:
+        signed_in = sessions.sign_in(
+            wired.engine,
+            wired.passwords,
+            wired.throttle,
+            form["email"],
+            form["password"],
+            visit.now,
+            address,
+            wired.config.session_hours,
+        )
+    except Forbidden as error:
+        shown = forms.refused({"email": [form["email"]]}, Forbidden(error.detail, (FieldError("email", error.detail),)))
+        with visit.reading() as session:
+            return _page(visit, session, Form(shown.typed, shown.errors, "You are not signed in"), form["next"], 403)
+    return _enter(visit, signed_in, form["next"])
+
+
+@router.post("/sign-in/demo")
+def sign_in_demo(visit: AnyVisit, typed: Posted) -> Response:
+    web.check_form_token(visit.request, typed)
+    number = typed.get("account", [""])[0]
+    with visit.writing() as session:
+        signed_in = sessions.sign_in_demo(
+            session,
+            int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else 0,
+            visit.now,
+            visit.wired.config.session_hours,
+            visit.wired.config.demo,
+        )
+    return _enter(visit, signed_in, typed.get("next", ["/"])[0])
+
+
+@router.post("/sign-out")
+def sign_out(visit: SentForm) -> Response:
+    with visit.writing() as session:
+        sessions.sign_out(session, visit.actor, visit.now)
+    response = go("/sign-in")
+    response.delete_cookie(sessions.COOKIE, path="/")
+    return response
+
+
+def _enter(visit: Visit, signed_in: SignedIn, wanted: str) -> Response:
+    response = go(web.safe_next(wanted))
+    seconds = max(1, signed_in.expires_at - int(visit.now))
+    web.set_cookie(response, visit.wired, sessions.COOKIE, signed_in.secret, seconds)
+    response.delete_cookie(web.FORM_COOKIE, path="/")
+    return response
+
+
+def _page(visit: Visit, session: Session, form: Form, wanted: str, status: int = 200) -> Response:
+    token = web.form_token(visit.request)
+    samples = [_sample(user) for user in demo.accounts(session)] if visit.wired.config.demo else []
+    response = visit.page(
+        session, "sign_in.html", status, form=form, accounts=samples, next=web.safe_next(wanted), csrf=token
+    )
+    web.set_cookie(response, visit.wired, web.FORM_COOKIE, token)
+    return response
+
+
+_TITLES = {
+    Role.REVIEWER: "Service desk: reads requests, decides, revokes",
+    Role.ADMINISTRATOR: "Administrator: sites, groups, what is blocked, brakes",
+    Role.AUDITOR: "Auditor: reads everything, changes nothing",
+    Role.DESIGNEE: "Designee: keeps the register of platforms",
+    Role.REQUESTER: "Teacher: asks for a site that a lesson needs",
+}
+
+
+def _sample(user: User) -> _Sample:
+    role = next(role for role in _TITLES if role in user.roles)
+    assert user.id is not None
+    return _Sample(user.id, user.name, _TITLES[role])

@@ -1,0 +1,148 @@
+"""One visit of a browser: who came, which portal it came to, and how a page is answered.
+
+Browsers only: the session cookie is read here and nowhere else, and no bearer token is looked at. A form counts only
+with the form token of its session. Every page is rendered inside the transaction that its figures came from.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, HTTPException, Request
+from sqlmodel import Session
+from starlette.responses import RedirectResponse, Response
+
+from portal import database, sessions
+from portal.access import Actor
+from portal.errors import Forbidden
+from portal.pages import forms, frame
+from portal.sessions import SignedIn
+from portal.wiring import Wiring, wiring
+
+FORM_COOKIE = "schoolgate_form"  # before signing in: the form token that the sign-in page must send back
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A browser that need not be signed in."""
+
+    request: Request
+    wired: Wiring
+    now: float
+    signed_in: SignedIn | None
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        with database.reading(self.wired.engine) as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """One transaction, committed before the answer is made; then whoever publishes or watches is woken."""
+        with database.transaction(self.wired.engine) as session:
+            database.after_commit(session, self.wired.wake)
+            yield session
+
+    def page(self, session: Session, template: str, status: int = 200, /, **context: object) -> Response:
+        return frame.page(self.request, session, self.signed_in, template, status, **context)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedVisit(Visit):
+    """A browser of a person."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Sent(SignedVisit):
+    """A form that a person sent, with the form token of their own session."""
+
+    typed: dict[str, list[str]]
+
+    def value(self, name: str) -> str:
+        return self.typed.get(name, [""])[0]
+
+    def values(self, name: str) -> list[str]:
+        return self.typed.get(name, [])
+
+    def number(self, name: str) -> int:
+        """Return a whole number from a hidden field; 0 for anything else, which matches no revision."""
+        text = self.value(name)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+
+
+def visit(request: Request, wired: Annotated[Wiring, Depends(wiring)]) -> Visit:
+    now = wired.clock()
+    secret = request.cookies.get(sessions.COOKIE)
+    signed_in = None
+    if secret:
+        with database.reading(wired.engine) as session:
+            signed_in = sessions.resolve(session, secret, now)
+    return Visit(request, wired, now, signed_in)
+
+
+def signed_visit(visit: Annotated[Visit, Depends(visit)]) -> SignedVisit:
+    """Send everybody else to the sign-in page, and back here afterwards."""
+    if visit.signed_in is None:
+        here = visit.request.url
+        wanted = here.path if visit.request.method == "GET" else "/"
+        if visit.request.method == "GET" and here.query:
+            wanted += f"?{here.query}"
+        raise HTTPException(303, "Sign in to see this page.", {"Location": f"/sign-in?next={quote(wanted)}"})
+    return SignedVisit(visit.request, visit.wired, visit.now, visit.signed_in, visit.signed_in.actor)
+
+
+async def posted(request: Request) -> dict[str, list[str]]:
+    async with request.form(max_files=0, max_fields=2_000) as data:
+        return forms.typed(data)
+
+
+def sent(
+    visit: Annotated[SignedVisit, Depends(signed_visit)], typed: Annotated[dict[str, list[str]], Depends(posted)]
+) -> Sent:
+    assert visit.signed_in is not None
+    sessions.check_csrf(visit.signed_in, typed.get("csrf", [""])[0])
+    return Sent(visit.request, visit.wired, visit.now, visit.signed_in, visit.actor, typed)
+
+
+AnyVisit = Annotated[Visit, Depends(visit)]
+PersonVisit = Annotated[SignedVisit, Depends(signed_visit)]
+SentForm = Annotated[Sent, Depends(sent)]
+Posted = Annotated[dict[str, list[str]], Depends(posted)]
+
+
+def go(where: str) -> Response:
+    """After a form was taken: look at the result with GET."""
+    return RedirectResponse(where, 303)
+
+
+def safe_next(wanted: str) -> str:
+    """Return a path of this portal to go on to; `/` for anything that could lead elsewhere."""
+    parts = urlsplit(wanted)
+    ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
+    return wanted if ours and wanted.isprintable() and "\\" not in wanted else "/"
+
+
+def form_token(request: Request) -> str:
+    """Return the form token of a browser that is not signed in, a new one when it has none."""
+    known = request.cookies.get(FORM_COOKIE, "")
+    return known if 20 <= len(known) <= 100 else secrets.token_urlsafe(32)
+
+
+def check_form_token(request: Request, typed: dict[str, list[str]]) -> None:
+    known, came = request.cookies.get(FORM_COOKIE, ""), typed.get("csrf", [""])[0]
+    if not known or not hmac.compare_digest(known.encode(), came.encode()):
+        raise Forbidden("This page is too old to be sent. Reload it and try again; the portal needs cookies.")
+
+
+def set_cookie(response: Response, wired: Wiring, name: str, value: str, seconds: int | None = None) -> None:
+    response.set_cookie(
+        name, value, max_age=seconds, httponly=True, samesite="lax", secure=wired.config.secure_cookies, path="/"
+    )
