@@ -17,12 +17,15 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, FastAPI
+from fastapi.staticfiles import StaticFiles
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.types import Scope
 
 from blocklists.seed import load_seed
-from portal import demo, migrations, problems
-from portal.api import docs, health, node
+from portal import demo, migrations, pages, problems
+from portal.api import docs, explain, grants, health, lists, node, nodes, policy, requests
 from portal.bases import Bases, ensure_base
 from portal.config import PortalConfig
 from portal.current import Current
@@ -31,6 +34,7 @@ from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
 from portal.keys import signing_key
 from portal.live import Live
+from portal.pages import failures, frame
 from portal.passwords import Passwords
 from portal.publication import Publisher
 from portal.security import Guard, host_of
@@ -101,7 +105,9 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         app.include_router(router, prefix=API)
     app.include_router(docs.router)
     app.include_router(health.router)
-    problems.install(app)
+    app.include_router(pages.router)
+    app.mount("/static", _Static(directory=frame.STATIC))
+    problems.install(app, failures.page)
     return app
 
 
@@ -111,5 +117,23 @@ def answered_hosts(config: PortalConfig) -> frozenset[str]:
     return frozenset(host_of(host) for host in (own, *config.hosts) if host)
 
 
+class _Static(StaticFiles):
+    """Pages name a file with a digest of its content (`?v=`), so a browser may keep what it got for good."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        named = scope.get("query_string", b"").startswith(b"v=")
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if named else "no-cache"
+        return response
+
+
 def _api() -> tuple[APIRouter, ...]:
-    return (node.router,)
+    return (
+        node.router,
+        nodes.router,
+        requests.router,
+        grants.router,
+        explain.router,
+        policy.router,
+        lists.router,
+    )

@@ -60,21 +60,24 @@ def install(app: FastAPI, page: ErrorPage | None = None) -> None:
         response.headers.update(headers or {})
         return response
 
-    async def refused(request: Request, error: Exception) -> Response:
+    # Plain functions: an error page looks at the database, so it is made on a thread, not on the event loop.
+    def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
         return answer(request, error.status, error.title, error.detail, error.errors)
 
-    async def http(request: Request, error: Exception) -> Response:
+    def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if 300 <= error.status_code < 400:
+            return Response(status_code=error.status_code, headers=error.headers)
         title = HTTPStatus(error.status_code).phrase
         return answer(request, error.status_code, title, str(error.detail), (), error.headers)
 
-    async def invalid(request: Request, error: Exception) -> Response:
+    def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         errors = tuple(FieldError(_path(one["loc"]), str(one["msg"])) for one in error.errors()[:50])
         return answer(request, 422, "Something needs mending", "What was sent cannot be read.", errors)
 
-    async def bug(request: Request, error: Exception) -> Response:
+    def bug(request: Request, error: Exception) -> Response:
         number = secrets.token_hex(4)
         log.error("error %s at %s %s", number, request.method, request.url.path, exc_info=error)
         detail = f"This is our mistake. It is in the portal's log as number {number}."
