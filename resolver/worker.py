@@ -89,6 +89,7 @@ class _Worker:
         self._say_status()
         try:
             self._loop()
+            self._say_status()  # the last counts
         finally:
             self._close()
         return 0

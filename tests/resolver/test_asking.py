@@ -1,0 +1,212 @@
+"""The miss path: coalescing, tries, failover, what a bad upstream can and cannot do. Nothing here has a socket."""
+
+from __future__ import annotations
+
+import dns.flags
+import dns.rcode
+import pytest
+
+from resolver.config import Endpoint
+from resolver.engine.asking import random_case
+from tests.resolver.laboratory import STAFF, STUDENT, Laboratory
+from tests.resolver.messages import ask, codes, read, reply
+
+ONE = (Endpoint("127.0.0.1", 5301),)
+
+
+def test_many_askers_of_one_question_are_one_question_upstream() -> None:
+    laboratory = Laboratory()
+    laboratory.feed(*(ask("example.com", id=number) for number in range(20)))
+    laboratory.feed(ask("Example.com", id=99), client=STAFF)
+    assert len(laboratory.sent) == 1
+    laboratory.answer("example.com. 300 A 192.0.2.1")
+    assert [int.from_bytes(data[:2], "big") for data in laboratory.late] == [*range(20), 99]
+    assert laboratory.engine.counters.coalesced == 20
+    assert laboratory.engine.counters.inflight == 0
+
+
+def test_silence_is_tried_again_at_the_next_upstream_and_then_told() -> None:
+    laboratory = Laboratory(upstream_timeout=1.0, upstream_tries=3)
+    laboratory.ask("example.com", use_edns=0)
+    laboratory.tick(0.9)
+    assert len(laboratory.sent) == 1
+    laboratory.tick(0.1)
+    laboratory.tick(1.0)
+    assert [server for _, server, _, _ in laboratory.sent] == [0, 1, 0]
+    laboratory.tick(1.0)
+    found = read(laboratory.late[0])
+    assert (found.rcode(), codes(found)) == (dns.rcode.SERVFAIL, [22])
+    assert laboratory.engine.counters.inflight == 0
+
+
+def test_a_failure_is_kept_for_a_moment_only() -> None:
+    laboratory = Laboratory(upstreams=ONE, upstream_tries=1, failure_ttl=5)
+    laboratory.ask("example.com")
+    laboratory.tick(2)
+    assert laboratory.ask("example.com").rcode() == dns.rcode.SERVFAIL  # type: ignore[union-attr]
+    laboratory.now += 5
+    assert laboratory.ask("example.com") is None
+
+
+def test_a_late_answer_to_an_earlier_try_is_as_good() -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com")
+    laboratory.tick(2)
+    first = laboratory.sent[0]
+    laboratory.raw_upstream(reply(first[2], "example.com. 300 A 192.0.2.1"), first[0])
+    assert read(laboratory.late[0]).answer
+
+
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR"])
+def test_an_upstream_that_fails_is_passed_over(rcode: str) -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com", use_edns=0)
+    laboratory.raw_upstream(reply(laboratory.sent[0][2], rcode=rcode), laboratory.sent[0][0])
+    assert [server for _, server, _, _ in laboratory.sent] == [0, 1]
+    laboratory.sent.pop(0)
+    assert laboratory.answer("example.com. 300 A 192.0.2.1").answer
+
+
+def test_when_all_answers_are_errors_the_client_is_told_of_a_network_error() -> None:
+    laboratory = Laboratory(upstream_tries=2)
+    laboratory.ask("example.com", use_edns=0)
+    for _ in range(2):
+        serial, _, message, _ = laboratory.sent.pop(0)
+        laboratory.raw_upstream(reply(message, rcode="SERVFAIL"), serial)
+    assert codes(read(laboratory.late[0])) == [23]
+
+
+@pytest.mark.parametrize(
+    ("title", "damaged"),
+    [
+        ("garbage behind the question", lambda data, query: data[:29] + b"\xff" * 40),
+        ("cut", lambda data, query: data[:40]),
+        ("only a header", lambda data, query: data[:12]),
+        ("another name", lambda data, query: reply(ask("evil.test"), "evil.test. 300 A 192.0.2.66")),
+        ("another type", lambda data, query: reply(ask("example.com", "AAAA"), "example.com. 300 AAAA 2001:db8::1")),
+        ("the query itself", lambda data, query: query),
+        ("a pointer loop", lambda data, query: data[:29] + b"\xc0\x1d" + data[31:]),
+        ("an alias loop", lambda data, query: reply(query, "example.com. 60 CNAME example.com.")),
+        ("a referral", lambda data, query: reply(query, authority=("example.com. 60 NS ns.evil.test.",))),
+    ],
+)
+def test_what_an_upstream_sends_amiss_is_never_given_or_kept(title: str, damaged: object) -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com")
+    serial, _, message, _ = laboratory.sent.pop(0)
+    good = reply(message, "example.com. 300 A 192.0.2.1")
+    laboratory.raw_upstream(damaged(good, message), serial)  # type: ignore[operator]
+    assert laboratory.late == []
+    assert len(laboratory.engine._judge.cache) == 0
+    assert laboratory.answer("example.com. 300 A 192.0.2.1").answer
+
+
+def test_a_truncated_reply_is_asked_again_over_tcp_at_the_same_upstream() -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com")
+    serial, server, message, stream = laboratory.sent.pop(0)
+    laboratory.raw_upstream(reply(message, flags=int(dns.flags.TC)), serial)
+    again = laboratory.sent[0]
+    assert (stream, again[1], again[3]) == (False, server, True)
+    assert laboratory.answer("example.com. 300 A 192.0.2.1").answer
+
+
+def test_a_reply_in_another_case_is_not_believed_but_settled_over_tcp() -> None:
+    laboratory = Laboratory()
+    laboratory.ask("a-name-with-many-letters.example.com")
+    serial, _, message, _ = laboratory.sent.pop(0)
+    flipped = message[:12] + message[12:-15].swapcase() + message[-15:]
+    laboratory.raw_upstream(reply(flipped, "a-name-with-many-letters.example.com. 300 A 192.0.2.66"), serial)
+    assert (laboratory.late, laboratory.sent[0][3]) == ([], True)
+
+
+def test_what_answers_no_question_is_stray() -> None:
+    laboratory = Laboratory()
+    laboratory.raw_upstream(reply(ask("example.com"), "example.com. 300 A 192.0.2.66"), 4711)
+    assert (laboratory.late, laboratory.engine.counters.stray) == ([], 1)
+
+
+def test_a_full_table_turns_the_newcomer_away_and_nobody_else() -> None:
+    laboratory = Laboratory(max_inflight=3)
+    laboratory.resolve("hit.example", "hit.example. 300 A 192.0.2.1")
+    for number in range(3):
+        assert laboratory.ask(f"n{number}.example") is None
+    found = laboratory.ask("n4.example", use_edns=0)
+    assert found is not None
+    assert (found.rcode(), codes(found)) == (dns.rcode.SERVFAIL, [23])
+    assert laboratory.ask("hit.example") is not None
+    assert laboratory.ask("facebook.com") is not None
+    laboratory.answer("n0.example. 300 A 192.0.2.1")
+    assert laboratory.ask("n5.example") is None
+
+
+def test_without_an_upstream_a_question_fails_and_a_block_does_not() -> None:
+    laboratory = Laboratory(upstreams=())
+    assert laboratory.ask("example.com").rcode() == dns.rcode.SERVFAIL  # type: ignore[union-attr]
+    assert laboratory.ask("facebook.com").rcode() == dns.rcode.NXDOMAIN  # type: ignore[union-attr]
+
+
+def test_an_upstream_that_keeps_failing_rests_and_comes_back() -> None:
+    laboratory = Laboratory(upstream_timeout=1.0)
+    for number in range(3):
+        laboratory.ask(f"n{number}.example")
+        laboratory.sent.clear()
+    laboratory.tick(1.0)
+    laboratory.sent.clear()
+    laboratory.ask("next.example")
+    assert laboratory.sent.pop()[1] == 1
+    laboratory.now += 31
+    laboratory.ask("probe.example")
+    laboratory.ask("other.example")
+    assert [server for _, server, _, _ in laboratory.sent] == [0, 1]
+    laboratory.answer("probe.example. 300 A 192.0.2.1")
+    laboratory.ask("back.example")
+    assert laboratory.sent[-1][1] == 0
+
+
+def test_with_every_upstream_resting_a_question_is_tried_once_each() -> None:
+    laboratory = Laboratory(upstreams=ONE, upstream_timeout=1.0, upstream_tries=3, failure_ttl=0)
+    laboratory.ask("first.example")
+    for _ in range(3):
+        laboratory.tick(1.0)
+    assert len(laboratory.sent) == 3
+    laboratory.sent.clear()
+    laboratory.ask("second.example")
+    laboratory.tick(1.0)
+    assert len(laboratory.sent) == 1
+    assert read(laboratory.late[-1]).rcode() == dns.rcode.SERVFAIL
+
+
+def test_a_hint_moves_on_to_another_upstream_and_is_ignored_without_one() -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com")
+    laboratory._take(laboratory.engine.unreachable([laboratory.sent[0][0]], laboratory.now))
+    assert [server for _, server, _, _ in laboratory.sent] == [0, 1]
+    alone = Laboratory(upstreams=ONE)
+    alone.ask("example.com")
+    alone._take(alone.engine.unreachable([alone.sent[0][0]], alone.now))
+    assert (len(alone.sent), alone.late) == (1, [])
+    assert alone.answer("example.com. 300 A 192.0.2.1").answer
+
+
+def test_a_clock_that_is_set_back_does_not_strand_questions() -> None:
+    laboratory = Laboratory(upstreams=ONE, upstream_tries=1, upstream_timeout=1.0)
+    laboratory.ask("example.com")
+    laboratory.tick(-7200)
+    laboratory.tick(1.0)
+    assert len(laboratory.late) == 1
+
+
+def test_the_record_of_a_miss_has_its_latency() -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com", client=STUDENT)
+    laboratory.now += 0.25
+    laboratory.answer("example.com. 300 A 192.0.2.1")
+    assert 249_000 <= laboratory.log[-1].latency <= 251_000
+
+
+def test_random_case_keeps_the_name() -> None:
+    name = b"\x03www\x07example\x03com\0"
+    cases = {random_case(name) for _ in range(50)}
+    assert len(cases) > 5
+    assert {one.lower() for one in cases} == {name}
