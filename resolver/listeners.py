@@ -73,7 +73,9 @@ class UdpListener:
         data, ancillary, _, address = self.socket.recvmsg(size, _ANCILLARY)
         for level, kind, info in ancillary:
             if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-                _, local, _ = _PKTINFO4.unpack_from(info)
+                _, local, destination = _PKTINFO4.unpack_from(info)
+                if local == bytes(4):  # it came before the option was set: the header still says whom it asked
+                    local = destination
                 asked = socket.inet_ntop(socket.AF_INET, local)
                 return data, ((address[0], asked), address[1], address, (level, kind, _PKTINFO4.pack(0, local, local)))
             if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
