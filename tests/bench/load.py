@@ -71,9 +71,9 @@ def memory_mb(pid: int) -> float:
 def dnsperf(server: int, port: int, queries: Path, seconds: int, outstanding: int = 100) -> Run:
     """Run dnsperf on its own processor against 127.0.0.1:`port`; `server` is the process to account."""
     before = cpu_seconds(server)
+    options = f"-s 127.0.0.1 -p {port} -d {queries} -l {seconds} -q {outstanding} -c 8 -T 1 -t 3"
     done = subprocess.run(
-        ["taskset", "-c", CLIENT_CPU, "dnsperf", "-s", "127.0.0.1", "-p", str(port), "-d", str(queries)]
-        + ["-l", str(seconds), "-q", str(outstanding), "-c", "8", "-T", "1", "-t", "3"],
+        ["taskset", "-c", CLIENT_CPU, "dnsperf", *options.split()],
         capture_output=True,
         text=True,
         check=True,
