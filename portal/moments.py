@@ -19,11 +19,11 @@ def parse(text: str, zone: ZoneInfo, end: bool = False) -> int:
     `2026-03-04T08:00` in `zone`, or a time with an offset. Raises `BadMoment`."""
     text = text.strip()
     try:
-        if _DAY.match(text):
-            return day(date.fromisoformat(text), zone, end)
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise BadMoment(f"{text[:40]!r} is not a date or time; write 2026-03-04 or 2026-03-04T08:00") from None
+    if _DAY.match(text):
+        return day(moment.date(), zone, end)
     if moment.year not in _YEARS:
         raise BadMoment(f"{text[:40]!r}: that year is not meant")
     return int((moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)).timestamp())
