@@ -319,7 +319,10 @@ class PolicyStore:
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
-        number = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            number = os.open(self._state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:  # a disk that became read-only: what is kept can still be verified
+            number = os.open(self._state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.flock(number, fcntl.LOCK_EX)
             yield

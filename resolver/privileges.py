@@ -18,7 +18,10 @@ class AlreadyRunning(Exception):
 
 def take_lock(state: Path) -> int:
     """Return the open lock file; it is held until closed or until this process ends. Raises `AlreadyRunning`."""
-    number = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        number = os.open(state / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:  # a disk that became read-only must not keep the gate down
+        number = os.open(state / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -27,8 +30,9 @@ def take_lock(state: Path) -> int:
         raise AlreadyRunning(
             f"a resolver already runs with {state} (pid {pid or 'unknown'}): stop it, or give this one another folder"
         ) from None
-    os.ftruncate(number, 0)
-    os.pwrite(number, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # the lock holds without the number
+        os.ftruncate(number, 0)
+        os.pwrite(number, f"{os.getpid()}\n".encode(), 0)
     return number
 
 

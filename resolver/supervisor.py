@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Any
 
 from blocklists import names
-from resolver import durable, enrolment, entries, privileges
+from resolver import durable, enrolment, entries, privileges, report
 from resolver.children import Post, Role
 from resolver.config import ResolverConfig
 from resolver.control import ControlServer
@@ -123,7 +123,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         posts = [*self._workers, self._subscription, self._log_writer, self._verifier]
         self._staff = Staff(posts, self._selector, self._heed, self._ended)
-        self._control = ControlServer(config.state, self._selector, self._answer)
+        self._control: ControlServer | None = None
+        try:
+            self._control = ControlServer(config.state, self._selector, self._answer)
+        except OSError as error:  # a full or read-only disk: the gate matters more
+            self._note("control socket", f"{config.state} cannot be written: {error.strerror or error}")
         self._signals, self._wakeup = socket.socketpair()
         for end in (self._signals, self._wakeup):
             end.setblocking(False)
@@ -144,7 +148,8 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
-            self._control.close()
+            if self._control is not None:
+                self._control.close()
             self._selector.close()
             for end in (self._signals, self._wakeup):
                 end.close()
@@ -159,7 +164,8 @@ class Supervisor:
 
     def _tick(self, now: float) -> None:
         self._staff.reap(now)
-        self._control.tick(now)
+        if self._control is not None:
+            self._control.tick(now)
         if self._phase is Phase.STOPPING:
             self._stop_step(now)
             return
@@ -172,7 +178,7 @@ class Supervisor:
         self._restart_step(now)
         if now - self._status_at >= STATUS_EVERY:
             self._status_at = now
-            self._subscription.tell({"did": "status", **self._node_status()})
+            self._subscription.tell({"did": "status", **self._health()})
         if self._on_ready is not None and all(post.ready for post in self._workers) and self._phase is Phase.SERVING:
             ready, self._on_ready = self._on_ready, None
             privileges.notify_ready()
@@ -225,9 +231,11 @@ class Supervisor:
                 back = message["back"] is True
                 self._begin_swap(int(message["version"]), str(message["digest"]), str(message["base"]), back)
             case Role.SUBSCRIPTION, "status":
+                self._errors.pop(post.name, None)
                 self._portal = str(message["portal"])
                 self._note("policy", str(message["error"]))
             case Role.LOG_WRITER, "status":
+                self._errors.pop(post.name, None)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
                 self._note("query log", str(message["error"]))
             case Role.VERIFIER, "verified":
@@ -362,41 +370,20 @@ class Supervisor:
 
     # What others see
 
-    def _node_status(self) -> dict[str, Any]:
-        serving = {post.serving for post in self._workers if post.ready}
-        version, digest = (serving.pop() or (None, None)) if len(serving) == 1 else (None, None)
-        return {
-            "version": version,
-            "digest": digest,
-            "workers": len(self._workers),
-            "workers_ready": sum(post.ready for post in self._workers),
-            "queries": sum(post.total("queries") for post in self._workers),
-            "blocked": sum(post.total("blocked") for post in self._workers),
-            "listening": [str(one) for one in self._listeners.endpoints],
-            "last_error": "; ".join(self._errors.values())[:500],
-        }
+    def _health(self) -> dict[str, Any]:
+        return report.health(self._workers, self._listeners.endpoints, self._errors.values())
 
     def status(self) -> dict[str, Any]:
         """Return what `schoolgate node status` shows: JSON values only. Counters count since the node started."""
-        names = {key for post in self._workers for key in (*post.gone, *post.counters)}
         return {
-            **self._node_status(),
+            **self._health(),
             "node": self._name,
             "pid": os.getpid(),
             "phase": self._phase.value,
             "portal": self._portal,
-            "counters": {name: sum(post.total(name) for post in self._workers) for name in sorted(names)},
-            "query_log": {name: self._log_writer.total(name) for name in sorted(self._log_writer.counters)},
-            "processes": [
-                {
-                    "name": post.name,
-                    "pid": post.child.pid,
-                    "ready": post.ready,
-                    "version": post.serving[0] if post.serving else None,
-                }
-                for post in self._staff.posts
-                if post.child is not None
-            ],
+            "counters": report.counters(self._workers),
+            "query_log": report.counters([self._log_writer]),
+            "processes": report.processes(self._staff.posts),
         }
 
 

@@ -26,8 +26,11 @@ class Swap:
         return self.version, self.digest
 
     def waiting(self, posts: Iterable[Post]) -> list[Post]:
-        """Those that do not serve it yet, empty posts included."""
-        return [post for post in posts if post.child is None or post.serving != self.wanted]
+        """Those that do not serve it yet. A vacant post answers nobody, and who fills it loads what is current: it
+        holds nothing up, unless all are vacant."""
+        posts = list(posts)
+        behind = [post for post in posts if post.child is not None and post.serving != self.wanted]
+        return behind if any(post.child is not None for post in posts) else posts
 
     def overdue(self, posts: Iterable[Post], now: float) -> list[Post]:
         """Those to kill: told when this began, and still not there. Replacements load the new snapshot themselves."""

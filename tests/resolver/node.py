@@ -29,11 +29,21 @@ class Node:
         self.workers = workers
         self.worker = worker
         self.process: subprocess.Popen[bytes] | None = None
+        self.options: list[str] = []
         self.log = state.with_suffix(".log")
         enrol(portal.url, portal.token, "edison", ["edison"], state)
 
     def command(self) -> list[str]:
-        return [sys.executable, str(SCRIPT), str(self.state), str(self.port), str(self.workers), "9", self.worker]
+        return [
+            sys.executable,
+            str(SCRIPT),
+            str(self.state),
+            str(self.port),
+            str(self.workers),
+            "9",
+            self.worker,
+            *self.options,
+        ]
 
     def start(self, **popen: Any) -> Node:
         with self.log.open("ab") as log:

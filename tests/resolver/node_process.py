@@ -1,4 +1,4 @@
-"""A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [fake]`.
+"""A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [fake] [--user=nobody]`.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import select
 import sys
 import time
@@ -51,8 +52,6 @@ def fake_worker(setup: WorkerSetup) -> int:
                     _, peer = udp.recvfrom(2048)
                 except BlockingIOError:
                     continue
-                import os
-
                 count += 1
                 answer = {"version": snapshot.version if snapshot else None, "pid": os.getpid()}
                 udp.sendto(json.dumps(answer).encode(), peer)
@@ -89,6 +88,7 @@ def main() -> int:
         upstreams=(Endpoint("127.0.0.1", int(upstream)),),
         state=Path(state),
         workers=int(workers),
+        user="nobody" if "--user=nobody" in sys.argv else "",
     )
     worker = fake_worker if "fake" in sys.argv[5:] else real_worker
     try:

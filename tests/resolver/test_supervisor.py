@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
 from resolver.swap import Swap
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
 from tests.resolver.node import ROOT, SCRIPT, Node, none_alive
+
+QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\x03com\0\0\1\0\1"
 
 
 @pytest.fixture
@@ -51,10 +56,9 @@ def test_the_real_worker_does_the_same_and_answers(tmp_path: Path, portal: FakeP
     try:
         offer = portal.publish(1, base_of("instagram.com"))
         until(lambda: portal.acked(offer))
-        query = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\x03com\0\0\1\0\1"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(5)
-            client.sendto(query, ("127.0.0.1", node.port))
+            client.sendto(QUERY, ("127.0.0.1", node.port))
             assert client.recv(512)[3] & 15 == 3  # NXDOMAIN
         until(lambda: node.status()["query_log"]["written"] == 1)
         assert node.status()["blocked"] == 1
@@ -65,6 +69,42 @@ def test_the_real_worker_does_the_same_and_answers(tmp_path: Path, portal: FakeP
         assert record.client != socket.inet_aton("127.0.0.1")
     finally:
         assert node.stop() == 0
+
+
+def test_changes_under_load_lose_no_query(tmp_path: Path, portal: FakePortal) -> None:
+    node = Node(tmp_path / "state", portal, worker="real").start()
+    try:
+        offer = portal.publish(1, base_of("instagram.com"))
+        until(lambda: portal.acked(offer))
+        over = threading.Event()
+        lost: list[int] = []
+        asked = threading.Thread(target=_keep_asking, args=(node.port, over, lost))
+        asked.start()
+        for version in range(2, 32):
+            offer = portal.publish(version, base_of("instagram.com", f"site{version // 10}.com"))
+            until(lambda offer=offer: portal.acked(offer))
+        over.set()
+        asked.join()
+        assert lost[0] > 100 and lost[1:] == []
+    finally:
+        node.stop()
+
+
+def _keep_asking(port: int, over: threading.Event, lost: list[int]) -> None:
+    """Ask for a blocked name again and again, from many ports; `lost` is how often, then the numbers unanswered."""
+    count = 0
+    missed = []
+    while not over.is_set():
+        count += 1
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(QUERY, ("127.0.0.1", port))
+            try:
+                if client.recv(512)[3] & 15 != 3:  # NXDOMAIN
+                    missed.append(count)
+            except TimeoutError:
+                missed.append(count)
+    lost[:] = [count, *missed]
 
 
 def test_a_second_copy_is_refused_and_told_the_pid_of_the_first(node: Node) -> None:
@@ -196,6 +236,22 @@ def test_a_worker_s_refusal_is_a_nack_and_every_worker_serves_the_old_one(node: 
     assert node.served() == {3}
 
 
+def test_a_worker_that_cannot_start_holds_up_no_change_for_the_others(node: Node, portal: FakePortal) -> None:
+    node.start()
+    first = portal.publish(1)
+    until(lambda: portal.acked(first))
+    (node.state / "die-0").touch()
+    (victim,) = node.pids("worker 0")
+    node.kill(victim)
+    until(lambda: "is away" in node.log.read_text())
+    second = portal.publish(2)
+    until(lambda: portal.acked(second))
+    assert node.served() == {2}
+    assert "worker 0 ended with status 3" in node.status()["last_error"]
+    (node.state / "die-0").unlink()
+    until(node.in_force(2))
+
+
 def test_terminating_stops_everything(node: Node, portal: FakePortal) -> None:
     node.start()
     children = node.pids("")
@@ -296,6 +352,26 @@ def test_a_worker_holds_its_own_sockets_and_nothing_else_of_the_supervisor(node:
     links = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
     assert not [one for one in links if one.endswith((".lock", "control.sock"))]
     assert sum(one.startswith("socket:") for one in links) == 3  # UDP, TCP, channel
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_started_as_root_it_binds_first_and_serves_as_another_user(portal: FakePortal) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        node = Node(Path(folder, "state"), portal)
+        node.options = ["--user=nobody"]
+        node.start()
+        try:
+            assert {Path(f"/proc/{pid}").stat().st_uid for pid in node.pids("worker")} == {
+                pwd.getpwnam("nobody").pw_uid
+            }
+            assert node.state.stat().st_uid == pwd.getpwnam("nobody").pw_uid
+            (pid, _) = node.pids("worker")
+            node.kill(pid)
+            until(lambda: pid not in node.pids("worker") and node.status()["workers_ready"] == 2)
+            assert node.served() == {None}
+        finally:
+            node.stop()
 
 
 def test_a_resolver_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None:

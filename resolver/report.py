@@ -1,0 +1,45 @@
+"""What a supervisor knows about its node, as plain JSON values: for the portal and for `schoolgate node status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from resolver.children import Post
+
+
+def health(workers: list[Post], listening: Iterable[object], errors: Iterable[str]) -> dict[str, Any]:
+    """Return the fields of a `NodeStatus` but its clock. Version and digest are None unless all workers agree."""
+    serving = {post.serving for post in workers if post.ready}
+    version, digest = (serving.pop() or (None, None)) if len(serving) == 1 else (None, None)
+    return {
+        "version": version,
+        "digest": digest,
+        "workers": len(workers),
+        "workers_ready": sum(post.ready for post in workers),
+        "queries": sum(post.total("queries") for post in workers),
+        "blocked": sum(post.total("blocked") for post in workers),
+        "listening": [str(one) for one in listening],
+        "last_error": "; ".join(errors)[:500],
+    }
+
+
+def counters(posts: Iterable[Post]) -> dict[str, int]:
+    """Return every counter of these posts, summed, by name: since the node started, replaced children included."""
+    posts = list(posts)
+    found = {name for post in posts for name in (*post.gone, *post.counters)}
+    return {name: sum(post.total(name) for post in posts) for name in sorted(found)}
+
+
+def processes(posts: Iterable[Post]) -> list[dict[str, Any]]:
+    """Return who runs now; `version` is None for those that serve none."""
+    return [
+        {
+            "name": post.name,
+            "pid": post.child.pid,
+            "ready": post.ready,
+            "version": post.serving[0] if post.serving else None,
+        }
+        for post in posts
+        if post.child is not None
+    ]
