@@ -99,9 +99,9 @@ def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> N
 
 
 def has_answered(session: Session, node_id: int, version: int) -> bool:
-    """True when the node has acknowledged this version: it needs no second offer of it."""
-    row = _delivery(session, node_id, version)
-    return row is not None and row.acked_at_ms is not None
+    """True when the node needs no second offer of this version: it acknowledged it, or it was cut off since."""
+    row, node = _delivery(session, node_id, version), session.get(Node, node_id)
+    return (row is not None and row.acked_at_ms is not None) or node is None or node.retired_at is not None
 
 
 def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None:

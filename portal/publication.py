@@ -30,6 +30,8 @@ from portal.errors import NotFound
 from portal.keys import SigningKey
 from portal.models import BrakeRow, CorrectionRow, Delivery, GrantRow, PolicyVersion, Publication
 
+ATTEMPTS = 5  # of one pass, when other publishers are faster
+
 
 class BadPublication(Exception):
     """What the rows say makes a policy that no node would load, or its base cannot be read. Nothing was published."""
@@ -45,7 +47,6 @@ class Published:
 
     offer: Offer
     snapshot: Snapshot
-    decided_at_ms: int
     recorded: frozenset[int]
 
 
@@ -80,10 +81,18 @@ class Publisher:
         self._connected = connected
 
     def publish_pending(self, clock: Callable[[], float]) -> Published | None:
-        """One pass. Return what was published; None when no row waited or another publisher was faster.
+        """One pass. Return what was published; None when no row waited, or other publishers were faster each time.
 
         Raises `BadPublication`.
         """
+        for _ in range(ATTEMPTS):
+            try:
+                return self._publish(clock)
+            except Overtaken:
+                continue
+        return None
+
+    def _publish(self, clock: Callable[[], float]) -> Published | None:
         try:
             with reading(self._engine) as session:
                 draft = self._draft(session, int(clock()))
@@ -100,12 +109,9 @@ class Publisher:
             signature=self._key.sign(body),
             base=draft.policy.base,
         )
-        try:
-            with transaction(self._engine) as session:
-                recorded = _store(session, draft, offer, body, frozenset(self._connected()), int(clock() * 1000))
-        except (Overtaken, IntegrityError):
-            return None
-        return Published(offer, snapshot, draft.decided_at_ms, recorded)
+        with transaction(self._engine) as session:
+            recorded = _store(session, draft, offer, body, frozenset(self._connected()), int(clock() * 1000))
+        return Published(offer, snapshot, recorded)
 
     def _draft(self, session: Session, now: int) -> _Draft | None:
         pending = session.exec(
@@ -147,7 +153,10 @@ def _store(
             published_at_ms=now_ms,
         )
     )
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError:  # PostgreSQL: another publisher inserted this version since we looked
+        raise Overtaken from None
     taken = session.execute(
         update(Publication)
         .where(col(Publication.id).in_(draft.pending), col(Publication.version).is_(None))

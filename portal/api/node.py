@@ -27,6 +27,7 @@ from portal.wiring import Wiring, wiring
 router = APIRouter(prefix="/node", tags=["node"])
 
 HEARTBEAT = 5  # seconds between comments on a quiet stream
+REOFFER = 60.0  # seconds without a new offer, after which one that was not acknowledged is sent again
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 Wired = Annotated[Wiring, Depends(wiring)]
@@ -82,7 +83,12 @@ async def _offers(wired: Wired, node: int, last_event_id: str | None) -> AsyncIt
             sent = offer.version
             yield _event(offer)
         while not events.closed:
-            event = await events.next()
+            event = await events.next(REOFFER)
+            if event is None and not events.closed:
+                offer = await run_in_threadpool(_unanswered, wired, node)
+                if offer is not None:
+                    sent = offer.version
+                    yield _event(offer)
             if event is None or event.offer is None or event.offer.version <= sent:
                 continue
             if node not in event.recorded:
@@ -101,6 +107,16 @@ def _first_offer(wired: Wired, node: int, last_event_id: str | None) -> Offer | 
         if offer is None:
             return None
         if last_event_id == str(offer.version) and delivery.has_answered(session, node, offer.version):
+            return None
+    _record(wired, node, offer.version)
+    return offer
+
+
+def _unanswered(wired: Wiring, node: int) -> Offer | None:
+    """The newest offer once more, for a node that refused it or was silent: its disk may have room again by now."""
+    with reading(wired.engine) as session:
+        offer = delivery.newest_offer(session)
+        if offer is None or delivery.has_answered(session, node, offer.version):
             return None
     _record(wired, node, offer.version)
     return offer

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+from httpx_sse import aconnect_sse
 
 from blocklists import signature
 from blocklists.base import Base
@@ -19,6 +21,7 @@ from portal import delivery, enrolment, models
 from portal.access import SYSTEM
 from portal.database import reading, transaction
 from portal.delivery import InForce, Standing
+from portal.sessions import hash_secret
 from tests.portal.gatehouse import FakeNode, Served, config_in, founded, free_port, grant, revoke, serving, tags, token
 
 
@@ -256,6 +259,53 @@ def test_a_heartbeat_is_shown_with_the_clocks_skew(served: Served) -> None:
     assert view.status is not None and view.status.workers == 2
     assert view.last_seen_at is not None
     assert view.skew_ms is not None and -70_000 < view.skew_ms < -50_000
+
+
+def test_an_offer_that_was_refused_is_made_again_after_a_while(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.api.node.REOFFER", 0.05)
+    node = node_of(served)
+    with node.client() as client:
+        offers = node.offers(client)
+        offer = next(offers)
+        body = {"version": offer.version, "digest": offer.digest, "reason": "the disk is full"}
+        client.post("/nacks", json=body)
+        assert next(offers) == offer
+        assert ack(client, offer).status_code == 204
+
+
+def test_two_hundred_streams_are_all_offered_every_version(served: Served) -> None:
+    engine, url = served.wired.engine, f"{served.url}/api/v1/node/stream"
+    with transaction(engine) as session:
+        session.add_all(
+            models.Node(name=f"n{index}", credential_hash=hash_secret(f"sgc_{index}"), enrolled_at=0)
+            for index in range(200)
+        )
+    connected = asyncio.Semaphore(0)
+
+    async def listen(client: httpx.AsyncClient, index: int) -> list[int]:
+        seen: list[int] = []
+        headers = {"Authorization": f"Bearer sgc_{index}"}
+        async with aconnect_sse(client, "GET", url, headers=headers) as source:
+            async for event in source.aiter_sse():
+                seen.append(int(event.id))
+                connected.release()
+                if len(seen) > 1:
+                    break
+        return seen
+
+    async def run() -> list[list[int]]:
+        async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+            tasks = [asyncio.create_task(listen(client, index)) for index in range(200)]
+            for _ in tasks:
+                await connected.acquire()
+            await asyncio.to_thread(grant, engine, at=time.time())
+            served.wired.jobs.wake()
+            return await asyncio.gather(*tasks)
+
+    found = asyncio.run(run())
+    assert {tuple(seen) for seen in found} == {(1, 2)}
+    with reading(engine) as session:
+        assert all(view.offered == 2 for view in delivery.node_views(session))
 
 
 def test_a_quiet_stream_gets_a_comment_and_ends_when_the_portal_stops(served: Served) -> None:
