@@ -72,6 +72,7 @@ class Subscription:
         self._work = asyncio.Event()
         self._health: dict[str, Any] = {}
         self._swapped: asyncio.Future[dict[str, Any]] | None = None
+        self._in_force = ""  # digest of what was last acknowledged; empty while something is being carried out
         self._portal = "not asked yet"
         self._error = ""
 
@@ -105,6 +106,9 @@ class Subscription:
             over.set()
         elif message.get("did") == "status":
             self._health = {key: value for key, value in message.items() if key != "did"}
+            if self._in_force and message["digest"] not in (None, self._in_force):
+                log.warning("the workers serve another version than was acknowledged: beginning again")
+                over.set()  # a successor says what is held, and is offered what is missing
         elif self._swapped is not None and not self._swapped.done():
             self._swapped.set_result(message)
 
@@ -209,6 +213,7 @@ class Subscription:
         except (Refused, Unreachable) as error:
             self._tell(error=str(error))
             return
+        self._in_force = held.digest
         tries = 0
         while not self._work.is_set():  # an offer says all of this again
             try:
@@ -224,6 +229,7 @@ class Subscription:
 
     async def _carry_out(self, client: httpx.AsyncClient, fetcher: httpx.Client, offer: Offer) -> None:
         started = time.monotonic()
+        self._in_force = ""
         try:
             held = await asyncio.to_thread(self._fetch_and_keep, fetcher, offer)
             try:
@@ -237,6 +243,7 @@ class Subscription:
             await self._post(client, "nacks", Nack(version=offer.version, digest=offer.digest, reason=reason))
             return
         self._tell(error="")
+        self._in_force = offer.digest
         await self._post(client, "acks", Ack(version=offer.version, digest=offer.digest))
         log.info("version %d in force after %.0f ms", offer.version, (time.monotonic() - started) * 1000)
 

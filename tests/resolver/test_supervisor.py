@@ -302,6 +302,26 @@ def test_a_snapshot_that_rotted_while_the_node_was_down_is_not_served(node: Node
     assert "serving version 1 instead" in node.status()["last_error"]
 
 
+@pytest.mark.parametrize("worker", ["fake", "real"])
+def test_a_snapshot_that_rots_under_a_running_node_is_noticed_and_fetched_again(
+    worker: str, tmp_path: Path, portal: FakePortal
+) -> None:
+    node = Node(tmp_path / "state", portal, worker=worker).start()
+    try:
+        for version in (1, 2):
+            offer = portal.publish(version)
+            until(lambda offer=offer: portal.acked(offer))
+        (node.state / "objects" / offer.digest).write_bytes(b"rot")
+        portal.acks.clear()
+        for pid in node.pids("worker"):
+            node.kill(pid)
+        until(lambda: portal.acked(offer))
+        until(node.in_force(2))
+        assert "serving version 1 instead" in node.log.read_text()
+    finally:
+        node.stop()
+
+
 @pytest.mark.parametrize("who", ["worker 0", "worker 1", "subscription", "log-writer", "supervisor"])
 def test_killed_during_a_swap_the_node_is_back_on_a_whole_snapshot_and_acknowledged(
     who: str, node: Node, portal: FakePortal
