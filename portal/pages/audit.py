@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -25,6 +26,7 @@ PER_PAGE = 200
 MOST = 200_000  # rows of an export
 VERIFY_AT_ONCE = 5_000  # a longer chain is verified when somebody asks for it
 
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _BROKEN = Word("Broken here", "shut", "alert")
 _PLACES = {"request": "/requests", "grant": "/grants", "group": "/district/groups"}
 
@@ -152,6 +154,10 @@ def said(tag: str) -> str:
 
 
 def _plain(value: object) -> str:
+    """A recorded value in words; a digest by its beginning (the export holds it whole)."""
     if isinstance(value, list):
-        return ", ".join(_plain(one) for one in value)
-    return str(value)
+        return ", ".join(_plain(one) for one in value) or "none"
+    if isinstance(value, dict):
+        return " ".join(f"{name} {_plain(one)}" for name, one in value.items())
+    text = "none" if value in (None, "") else str(value)
+    return f"{text[:12]}…" if _DIGEST.match(text) else text

@@ -108,7 +108,7 @@ _STATES: dict[Standing, str] = {
 
 def _word(view: GrantView, standing: InForce, gate: Gate) -> Word:
     if standing.state is Standing.IN_FORCE and not view.open_now:
-        return Word("In force, closed at this hour", gate.tone, gate.icon)
+        return Word("In force, closed now", gate.tone, gate.icon)
     return Word(_STATES[standing.state], gate.tone, gate.icon)
 
 
@@ -116,13 +116,13 @@ def _note(standing: InForce) -> str:
     if standing.state is Standing.ENDED or standing.expected == 0:
         return ""
     after = f", after {times.lasted(standing.millis)}" if standing.complete and standing.millis is not None else ""
-    return f"on {standing.acked} of {words.count(standing.expected, 'resolver')}{after}"
+    return f"on {standing.acked} of {standing.expected} resolvers{after}"
 
 
 def _gate(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo) -> Gate:
     scope = view.scope
     audiences = words.listed([words.AUDIENCES[one].text.lower() for one in scope.audiences])
-    what = f"{frame.entries(scope.entries)} for {audiences} at {frame.site_names(scope.sites, names)}"
+    what = f"{frame.entries_short(scope.entries)} for {audiences} at {frame.site_names(scope.sites, names)}"
     until = f" until {times.until_text(scope.window.ends_at, zone)}" if scope.window.ends_at else ""
     missing = words.listed([one.name for one in standing.waiting_for])
     on = f"on {standing.acked} of {standing.expected} resolvers"

@@ -147,7 +147,7 @@ def _row(
         starts_on=view.starts_on,
         soon=soon if urgent else "",
         created_at=view.created_at,
-        age=times.age(now - view.created_at),
+        age=times.age(now - view.created_at) if urgent else "decided",
         word=story.state(view, tuple(sorted(own, key=lambda card: card.id))),
     )
 

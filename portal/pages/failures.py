@@ -24,7 +24,16 @@ _HELP = {
 }
 
 
+# For errors that come without a sentence of their own.
+_WORDS = {
+    404: ("Not found", "There is no page at this address."),
+    405: ("Not possible", "This page cannot be used that way."),
+}
+
+
 def page(request: Request, status: int, title: str, detail: str) -> Response:
+    if title == detail:
+        title, detail = _WORDS.get(status, (title, ""))
     context: dict[str, object] = {"status": status, "title": title, "detail": detail, "help": _HELP.get(status, "")}
     try:
         wired = request.app.state.deps

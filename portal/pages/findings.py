@@ -25,9 +25,9 @@ class Known:
 
 def known(finding: Finding) -> Known:
     if finding.problem is not None:
-        return Known(_sentence(finding.problem), "shut", "alert", "", "", (), ())
+        return Known(_sentence(finding.problem, finding.typed), "shut", "alert", "", "", (), ())
     tone, icon, headline = _headline(finding)
-    lines = [_sentence(finding.opens)] if finding.refusal is None and finding.is_blocked else []
+    lines = [_opens(finding)] if finding.refusal is None and finding.is_blocked else []
     if finding.is_blocked and (where := _where(finding)):
         lines.insert(0, where)
     return Known("", tone, icon, finding.name, headline, tuple(lines), finding.earlier)
@@ -35,7 +35,7 @@ def known(finding: Finding) -> Known:
 
 def _headline(finding: Finding) -> tuple[Tone, str, str]:
     if finding.refusal is not None:
-        return "shut", "lock", f"no request opens this: {finding.refusal}."
+        return "shut", "lock", f"{finding.refusal}."
     if not finding.is_blocked:
         return "open", "open", "the filter does not block this, so no request is needed."
     return "wait", "shut", f"blocked for {_for_whom(finding)}. A request can open it."
@@ -68,9 +68,17 @@ def _where(finding: Finding) -> str:
     return f"{where}." if where else ""
 
 
-def _sentence(text: str) -> str:
-    """Return the text with a capital letter and a full stop."""
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".") if text else ""
+def _opens(finding: Finding) -> str:
+    """What a yes opens; a pasted page's whole site."""
+    page = ", not one page" if finding.dropped_path and "not one page" not in finding.opens else ""
+    return _sentence(f"{finding.opens}{page}")
+
+
+def _sentence(text: str, typed: str = "") -> str:
+    """Return the text with a capital letter (but what was typed, as it was typed) and a full stop."""
+    first = text.partition(" ")[0]
+    start = text[:1] if first and first in typed.lower() else text[:1].upper()
+    return f"{start}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".") if text else ""
 
 
 def all_known(findings: Sequence[Finding]) -> tuple[Known, ...]:

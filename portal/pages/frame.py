@@ -7,7 +7,7 @@ of ours, not an empty spot.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from portal.sessions import SignedIn
 
 HERE = Path(__file__).resolve().parent.parent
 STATIC = HERE / "static"
+SHOWN_NAMES = 3  # of a grant, where there is no room for all
 _NO_DISTRICT = District(slug="", name="School district", portal_url="", term_ends_on="", created_at=0)
 
 
@@ -158,6 +159,7 @@ def environment() -> Environment:
         audiences=lambda found: words.listed([words.AUDIENCES[Audience(one)].text.lower() for one in found]),
         sites=site_names,
         entries=entries,
+        entries_short=entries_short,
         match=lambda match: words.MATCHES[Match(match)].text,
         hours=hours,
         state_words=lambda state: words.STATES[State(state)].text.lower(),
@@ -198,6 +200,14 @@ def entries(found: Iterable[Entry]) -> str:
     ]
     via = [one.name for one in found if one.match is Match.VIA]
     return words.listed(plain) + (f" (by way of {words.listed(via)})" if via else "")
+
+
+def entries_short(found: Sequence[Entry]) -> str:
+    """Return the first names, and how many more there are."""
+    shown = [one for one in found if one.match is not Match.VIA]
+    if len(shown) <= SHOWN_NAMES + 1:
+        return entries(found)
+    return f"{', '.join(one.name for one in shown[:SHOWN_NAMES])} and {len(shown) - SHOWN_NAMES} more names"
 
 
 def hours(found: Hours) -> str:

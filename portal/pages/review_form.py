@@ -52,7 +52,7 @@ def rows(typed: Typed) -> list[EntryRow]:
 
 def proposed(draft: GrantDraft, found: Sequence[Finding]) -> list[EntryRow]:
     """Return what the request asks for, ticked; then names of the same services that it does not cover, unticked."""
-    asked = [EntryRow(entry.name, entry.match, on=True, about=_about(entry.name, found)) for entry in draft.entries]
+    asked = [EntryRow(entry.name, entry.match, on=True) for entry in draft.entries]
     offered = {
         name: f"also {finding.service_title}"
         for finding in found
@@ -60,13 +60,6 @@ def proposed(draft: GrantDraft, found: Sequence[Finding]) -> list[EntryRow]:
         if not any(is_at_or_below(name, row.name) for row in asked)
     }
     return [*asked, *(EntryRow(name, about=about) for name, about in offered.items())]
-
-
-def _about(name: str, found: Sequence[Finding]) -> str:
-    for finding in found:
-        if name in finding.entries and finding.service_title and finding.is_blocked:
-            return f"part of {finding.service_title}"
-    return ""
 
 
 def draft(typed: Typed) -> GrantDraft:

@@ -7,11 +7,14 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
+_NBSP = "\u00a0"
+
 
 def moment(seconds: float, zone: ZoneInfo) -> str:
-    """Return `Sep 3, 2026, 2:05 PM CDT`."""
+    """Return `Sep 3, 2026, 2:05 PM CDT`. Lines break between the day and the hour only."""
     local = datetime.fromtimestamp(seconds, zone)
-    return f"{local:%b} {local.day}, {local.year}, {local.hour % 12 or 12}:{local:%M %p} {local.tzname()}"
+    hour = f"{local.hour % 12 or 12}:{local:%M %p} {local.tzname()}"
+    return f"{local:%b} {local.day}, {local.year}, ".replace(" ", _NBSP, 2) + hour.replace(" ", _NBSP)
 
 
 def when(seconds: float | None, zone: ZoneInfo) -> Markup:
@@ -84,7 +87,7 @@ def _element(seconds: float, zone: ZoneInfo, text: str) -> Markup:
 
 
 def _day_text(day: date) -> str:
-    return f"{day:%a}, {day:%b} {day.day}, {day.year}"
+    return f"{day:%a}, " + f"{day:%b} {day.day}, {day.year}".replace(" ", _NBSP)
 
 
 def day_words(iso: str) -> str:

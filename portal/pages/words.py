@@ -55,9 +55,9 @@ AUDIENCES: dict[Audience, Option] = {
 }
 
 MATCHES: dict[Match, Option] = {
-    Match.SUBTREE: Option(Match.SUBTREE, "and everything below it"),
+    Match.SUBTREE: Option(Match.SUBTREE, "and all below it"),
     Match.EXACT: Option(Match.EXACT, "this name only"),
-    Match.VIA: Option(Match.VIA, "only on the way from the other names"),
+    Match.VIA: Option(Match.VIA, "only on the way"),
 }
 
 ROLES: dict[Role, str] = {
