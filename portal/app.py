@@ -23,10 +23,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from blocklists.seed import load_seed
 from portal import demo, migrations, pages, problems
-from portal.api import docs, explain, grants, health, lists, node, nodes, policy, requests
-from portal.bases import Bases, ensure_base
+from portal.api import district, docs, explain, grants, health, levers, lists, node, nodes, people, policy, requests
+from portal.bases import Bases, ensure_base, shipped_seed
 from portal.config import PortalConfig
 from portal.current import Current
 from portal.database import connect, transaction
@@ -68,7 +67,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     live = Live()
     bases = Bases(config.data)
     current = Current(bases)
-    jobs = Jobs(engine, Publisher(engine, key, bases, load_seed(), live.nodes), live, current, clock)
+    jobs = Jobs(engine, Publisher(engine, key, bases, shipped_seed(), live.nodes), live, current, clock)
     deps = Wiring(
         engine=engine,
         config=config,
@@ -136,4 +135,7 @@ def _api() -> tuple[APIRouter, ...]:
         explain.router,
         policy.router,
         lists.router,
+        district.router,
+        levers.router,
+        people.router,
     )

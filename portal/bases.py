@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import threading
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import update
@@ -25,6 +26,8 @@ from portal.models import BaseFile
 from portal.outbox import ask_publication
 
 SEED_FILE = "seed"
+
+shipped_seed = cache(load_seed)  # reading and checking it takes a noticeable part of a start, and it never changes
 
 
 class Bases:
@@ -109,7 +112,7 @@ def ensure_base(config: PortalConfig, session: Session, now: int, seed: Seed | N
     current = current_base(session)
     if current is not None and current.digest != bases.seed and bases.path(current.digest).exists():
         return current
-    data = compile_base(seed_sources(seed or load_seed()))
+    data = compile_base(seed_sources(seed or shipped_seed()))
     digest = bases.store(data)
     bases.set_seed(digest)
     return _make_current(session, digest, len(data), Base(memoryview(data), digest).keys, now)
