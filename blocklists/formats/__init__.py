@@ -1,0 +1,1 @@
+"""One module per way that a list can be written; `blocklists/parse.py` is the door."""
