@@ -32,8 +32,12 @@ def udp_socket(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
 def tcp_socket(address: str = "127.0.0.1", port: int = 0) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    made.bind((address, port))
-    made.listen(64)
+    try:
+        made.bind((address, port))
+        made.listen(64)
+    except OSError:
+        made.close()
+        raise
     return made
 
 
