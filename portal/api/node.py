@@ -20,6 +20,7 @@ from portal import delivery, enrolment
 from portal.database import after_commit, reading, transaction
 from portal.delivery import Heartbeat
 from portal.errors import Conflict, NotFound
+from portal.event_source import event_source
 from portal.live import DELIVERY, OFFER, Event
 from portal.models import BaseFile, PolicyVersion
 from portal.wiring import Wiring, wiring
@@ -72,7 +73,7 @@ async def stream(
 ) -> EventSourceResponse:
     """`event: offer`, `id: VERSION`, `data:` an Offer. The newest one comes at once, unless this node has acknowledged
     it and says so with Last-Event-ID."""
-    return EventSourceResponse(_offers(wired, node, last_event_id), ping=HEARTBEAT)
+    return event_source(wired.live, _offers(wired, node, last_event_id), ping=HEARTBEAT)
 
 
 async def _offers(wired: Wired, node: int, last_event_id: str | None) -> AsyncIterator[ServerSentEvent]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -321,3 +323,37 @@ def test_a_quiet_stream_gets_a_comment_and_ends_when_the_portal_stops(served: Se
 @pytest.mark.parametrize("path", ["/api/v1/node/stream", "/healthz"])
 def test_another_hosts_name_is_answered_421(served: Served, path: str) -> None:
     assert httpx.get(served.url + path, headers={"Host": "evil.example"}).status_code == 421
+
+
+def test_a_terminated_portal_ends_its_streams_whole(tmp_path: Path) -> None:
+    config = config_in(tmp_path, free_port())
+    engine = founded(config)
+    secret = token(config, engine, time.time())
+    program = (
+        "import sys, uvicorn; from pathlib import Path; from portal.app import create_app;"
+        "from portal.database import connect; from tests.portal.gatehouse import config_in;"
+        "config = config_in(Path(sys.argv[1]), int(sys.argv[2]));"
+        "uvicorn.run(create_app(config, connect(config.database)), port=config.port, log_level='warning')"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(config.port)]
+    repository = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=repository, stderr=subprocess.PIPE, text=True) as portal:
+        try:
+            while True:
+                try:
+                    httpx.get(f"{config.url}/healthz")
+                    break
+                except httpx.ConnectError:
+                    assert portal.poll() is None
+                    time.sleep(0.05)
+            node = FakeNode.enrolled(config.url, secret)
+            with node.client() as client:
+                offers = node.offers(client)
+                next(offers)
+                portal.terminate()
+                assert list(offers) == []  # a stream that is cut raises
+            assert portal.stderr is not None
+            assert "ASGI" not in portal.stderr.read()
+        finally:
+            portal.kill()
+    engine.dispose()
