@@ -12,7 +12,7 @@ from starlette.responses import Response
 from blocklists.policy import Audience
 from portal import access, blocking, district
 from portal.blocking import ServiceView
-from portal.district import GroupDraft, GroupView, Preview, SiteDraft
+from portal.district import Change, GroupDraft, GroupView, Preview, SiteDraft
 from portal.errors import Conflict, FieldError, Invalid, Refused
 from portal.models import CategoryRow
 from portal.pages import cards, forms, words
@@ -144,12 +144,30 @@ def set_group(visit: SentForm, key: str) -> Response:
                     district.update_group(session, visit.actor, visit.now, key, visit.number("revision"), draft)
             return go("/district")
         with visit.reading() as session:
-            preview = district.preview(session, {_key(draft): draft})
-            return _group(visit, session, _known(session, key), Form(visit.typed), preview=preview)
+            changes = _in_words(session, district.preview(session, {_key(draft): draft}))
+            return _group(visit, session, _known(session, key), Form(visit.typed), changes=changes)
     except (Invalid, Conflict) as error:
         with visit.reading() as session:
             form = Form(visit.typed) if isinstance(error, Conflict) else _refused(visit.typed, error, _key(draft))
             return _group(visit, session, _known(session, key), form, error=error)
+
+
+def _in_words(session: Session, preview: Preview) -> list[Change]:
+    """The preview's lines with titles in place of ids."""
+    sites = cards.site_names(session)
+    groups = {one.id: title(sites.get(one.site, one.site), one.audience) for one in preview.after}
+    things = {f"category {one.id}": f"category {one.title}" for one in blocking.categories(session)}
+    things |= {f"service {one.id}": one.title for one in blocking.services(session)}
+    switched = {"allow": "allowed", "block": "blocked"}
+    return [
+        Change(
+            groups.get(one.group, one.group),
+            things.get(one.what, one.what),
+            switched.get(one.before, one.before),
+            switched.get(one.after, one.after),
+        )
+        for one in preview.changes
+    ]
 
 
 def _known(session: Session, key: str) -> GroupView | None:
@@ -218,7 +236,7 @@ def _group(
     session: Session,
     view: GroupView | None,
     form: Form,
-    preview: Preview | None = None,
+    changes: Sequence[Change] | None = None,
     error: Refused | None = None,
 ) -> Response:
     categories = blocking.categories(session)
@@ -237,7 +255,7 @@ def _group(
         categories=[Option(one.id, one.title, one.description) for one in categories if not one.locked],
         locked=[one.title for one in categories if one.locked],
         services=_sections(blocking.services(session), categories, form),
-        preview=preview,
+        changes=changes,
         form=form,
     )
 

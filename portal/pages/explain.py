@@ -58,6 +58,7 @@ def page(visit: PersonVisit, name: str = "", group: str = "", client: str = "") 
 
 def _groups(session: Session) -> list[Option]:
     return [
+        Option("", "choose a group"),
         *(Option(view.group.id, title(view.site_name, view.group.audience)) for view in district.groups(session)),
         Option(UNASSIGNED, "an address in no group"),
     ]

@@ -25,12 +25,20 @@ class Known:
 
 def known(finding: Finding) -> Known:
     if finding.problem is not None:
-        return Known(_sentence(finding.problem, finding.typed), "shut", "alert", "", "", (), ())
+        return Known(_sentence(finding.problem), "shut", "alert", "", "", (), ())
     tone, icon, headline = _headline(finding)
     lines = [_opens(finding)] if finding.refusal is None and finding.is_blocked else []
     if finding.is_blocked and (where := _where(finding)):
         lines.insert(0, where)
-    return Known("", tone, icon, finding.name, headline, tuple(lines), finding.earlier)
+    return Known("", tone, icon, _name(finding), headline, tuple(lines), finding.earlier)
+
+
+def _name(finding: Finding) -> str:
+    """What it is about: the service, when that is what was typed; else the host."""
+    word = finding.typed.strip().casefold()
+    if finding.service_title and word in (finding.service, finding.service_title.casefold()):
+        return finding.service_title
+    return finding.name
 
 
 def _headline(finding: Finding) -> tuple[Tone, str, str]:
@@ -74,11 +82,8 @@ def _opens(finding: Finding) -> str:
     return _sentence(f"{finding.opens}{page}")
 
 
-def _sentence(text: str, typed: str = "") -> str:
-    """Return the text with a capital letter (but what was typed, as it was typed) and a full stop."""
-    first = text.partition(" ")[0]
-    start = text[:1] if first and first in typed.lower() else text[:1].upper()
-    return f"{start}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".") if text else ""
+def _sentence(text: str) -> str:
+    return words.sentence(text) + ("" if text.endswith((".", "?", "!")) else ".") if text else ""
 
 
 def all_known(findings: Sequence[Finding]) -> tuple[Known, ...]:

@@ -163,7 +163,7 @@ def environment() -> Environment:
         match=lambda match: words.MATCHES[Match(match)].text,
         hours=hours,
         state_words=lambda state: words.STATES[State(state)].text.lower(),
-        sentence=lambda text: text[:1].upper() + text[1:],
+        sentence=words.sentence,
     )
     return found
 

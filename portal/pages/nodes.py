@@ -135,12 +135,12 @@ def _gate(rows: tuple[_Row, ...], trouble: str | None) -> Gate:
         return Gate(
             "open",
             "open",
-            f"{fresh} of {words.count(len(rows), 'resolver')} up to date",
+            f"{fresh} of {len(rows)} resolvers up to date",
             "Every one serves the newest policy.",
         )
     return Gate(
         "wait",
         "wait",
-        f"{fresh} of {words.count(len(rows), 'resolver')} up to date",
+        f"{fresh} of {len(rows)} resolvers up to date",
         "The others keep enforcing the last policy that they accepted.",
     )

@@ -105,3 +105,9 @@ def listed(items: list[str], conjunction: str = "and") -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {conjunction} {items[-1]}"
+
+
+def sentence(text: str) -> str:
+    """Return the text with a capital letter, unless it begins with a host name, which stays as it is written."""
+    first = text.partition(" ")[0]
+    return text if "." in first or first == "localhost" else text[:1].upper() + text[1:]
