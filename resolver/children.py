@@ -28,6 +28,7 @@ QUICK_DEATH = 1.0  # seconds: who lives shorter died at once
 FREE_RETRIES = 2  # quick deaths in a row that are replaced without waiting
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 15.0
+NOT_SUMMED = frozenset({"inflight", "log_dropped", "ring_dropped"})  # a gauge, and counts that the rings carry on
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -92,7 +93,8 @@ class Post:
         self.child.channel.close()
         self.child, self.serving, self.heard_at = None, None, 0.0
         for key, value in self.counters.items():
-            self.gone[key] = self.gone.get(key, 0) + value
+            if key not in NOT_SUMMED:
+                self.gone[key] = self.gone.get(key, 0) + value
         self.counters = {}
         self.quick_deaths = self.quick_deaths + 1 if lived < QUICK_DEATH and not self.leaving else 0
         tries = self.quick_deaths - FREE_RETRIES

@@ -44,12 +44,12 @@ _NAME = "spool-%Y%m%dT%H.log"
 
 @dataclass(slots=True)
 class Counters:
-    """Since this process started; `lost` in records that no spool has, `dropped` in records that no ring took."""
+    """Since this process started; `lost` in records that no spool has, `ring_dropped` in records that no ring took."""
 
     written: int = 0
     lost: int = 0
     damaged: int = 0  # drained pieces that could not be read
-    dropped: int = 0
+    ring_dropped: int = 0  # since the rings were made
 
 
 class Spool:
@@ -140,7 +140,7 @@ class Writer:
                 continue
             bodies.append(body)
             count += records
-        self.counters.dropped = sum(ring.dropped for _, ring in self._rings.values())
+        self.counters.ring_dropped = sum(ring.dropped for _, ring in self._rings.values())
         if not bodies:
             return
         try:

@@ -89,9 +89,10 @@ class PolicyStore:
         self._base: tuple[Base, tuple[int, int, int]] | None = None  # the last one hashed, and its file's identity
 
     def create(self) -> None:
-        """Make the folders, mode 0700, where they are missing. Raises `OSError`."""
-        durable.private_folder(self._state)
-        durable.private_folder(self._objects)
+        """Make the folders, mode 0700, where they are missing; remove what a killed writer left. Raises `OSError`."""
+        for folder in (self._state, self._objects):
+            durable.private_folder(folder)
+            durable.clear_unfinished(folder)
 
     def held(self) -> Held | None:
         """Return what `current.json` names, or None before the first snapshot. Raises `Refused` when it is damaged."""

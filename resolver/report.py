@@ -19,7 +19,7 @@ def health(workers: list[Post], listening: Iterable[object], errors: Iterable[st
         "workers_ready": sum(post.ready for post in workers),
         "queries": sum(post.total("queries") for post in workers),
         "blocked": sum(post.total("blocked") for post in workers),
-        "listening": [str(one) for one in listening],
+        "listening": [str(one) for one in listening][:64],
         "last_error": "; ".join(errors)[:500],
     }
 

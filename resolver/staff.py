@@ -14,12 +14,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from resolver.children import Child, Entry, Post, receive, spawn
+from resolver.children import Child, Entry, Post, Role, receive, spawn
 
 log = logging.getLogger("schoolgate.resolver")
 
 SILENT_LIMIT = 10.0  # seconds: a worker that has spoken and then says nothing for so long is stuck
-START_LIMIT = 120.0  # for its first word: a large base takes its time
+HELPER_LIMIT = 60.0  # for the others: a slow disk may hold up the log writer
+START_LIMIT = 120.0  # for the first word: a large base takes its time
 
 Heed = Callable[[Post, dict[str, Any]], None]
 Ended = Callable[[Post, str, bool], None]
@@ -84,13 +85,14 @@ class Staff:
             except (KeyError, TypeError, ValueError, AttributeError):
                 log.error("%s sent what nobody understands: %.200s", post.name, message)
 
-    def check_silence(self, workers: Iterable[Post], now: float) -> None:
-        """Kill workers that are stuck."""
-        for post in workers:
-            if post.child is None or post.leaving:
+    def check_silence(self, now: float) -> None:
+        """Kill who is stuck."""
+        for post in self.posts:
+            if post.child is None or post.leaving or not post.lasting:
                 continue
             silent = now - post.heard_at if post.heard_at else now - post.child.started
-            if silent > (SILENT_LIMIT if post.heard_at else START_LIMIT):
+            spoken = SILENT_LIMIT if post.role is Role.WORKER else HELPER_LIMIT
+            if silent > (spoken if post.heard_at else START_LIMIT):
                 log.error("%s has said nothing for %.0f s: killed", post.name, silent)
                 post.kill()
 

@@ -138,6 +138,9 @@ class Subscription:
             return
         if self._portal != before[0]:
             log.info("portal %s: %s", self._identity.portal, self._portal)
+        self._say()
+
+    def _say(self) -> None:
         send(self._channel, {"did": "status", "portal": self._portal, "error": self._error})
 
     # Offers
@@ -286,6 +289,7 @@ class Subscription:
 
     async def _report(self, client: httpx.AsyncClient) -> None:
         while True:
+            self._say()  # a supervisor that hears nothing takes this process for stuck
             if self._health:
                 status = NodeStatus(clock=time.time(), **self._health)
                 with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected):

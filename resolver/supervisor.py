@@ -173,7 +173,7 @@ class Supervisor:
             self._staff.fill(self._verifier, entries.verifier(self._config))
         if self._verified:
             self._fill_posts(now)
-        self._staff.check_silence(self._workers, now)
+        self._staff.check_silence(now)
         self._swap_step(now)
         self._restart_step(now)
         if now - self._status_at >= STATUS_EVERY:
@@ -214,9 +214,10 @@ class Supervisor:
     # What children say
 
     def _heed(self, post: Post, message: dict[str, Any]) -> None:
+        if message.get("did") == "status":
+            post.heard_at = time.monotonic()
         match post.role, message.get("do") or message.get("did"):
             case Role.WORKER, "status":
-                post.heard_at = time.monotonic()
                 post.serving = _serving(message)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
                 if post.heard_at - (post.child.started if post.child else 0) > 5:
@@ -242,7 +243,7 @@ class Supervisor:
                 self._verify_due, self._verified = False, True
                 self._phase = Phase.SERVING if self._phase is Phase.VERIFYING else self._phase
                 self._note("kept snapshot", str(message["warning"]))
-                self._serve_verified(_serving(message))
+                self._serve_verified(_serving(message), fell_back=bool(message["warning"]))
             case Role.VERIFIER, "failed":
                 self._note("kept snapshot", str(message["reason"]))
             case _:
@@ -257,10 +258,10 @@ class Supervisor:
         else:
             self._refuse_swap(f"{post.name}: {reason}")
 
-    def _serve_verified(self, held: tuple[int, str] | None) -> None:
-        """Vacant posts need not wait any longer; workers without a snapshot take this one."""
+    def _serve_verified(self, held: tuple[int, str] | None, *, fell_back: bool) -> None:
+        """Workers without a snapshot take this one; when it is another than before, vacant posts wait no longer."""
         for post in self._workers:
-            post.fill_at = 0.0
+            post.fill_at = 0.0 if fell_back else post.fill_at
             if held is not None and post.ready and post.serving is None:
                 post.tell({"do": "swap", "version": held[0], "digest": held[1]})
 

@@ -319,6 +319,14 @@ def test_with_another_key_pinned_nothing_that_was_kept_is_served(
     assert store.load(None) is None
 
 
+def test_what_a_killed_writer_left_is_cleared_at_the_next_start(store: PolicyStore, tmp_path: Path) -> None:
+    (tmp_path / "state/.new-a").write_bytes(b"half")
+    (tmp_path / "state/.new-b").mkdir()
+    (tmp_path / "state/objects/.new-c").write_bytes(b"half")
+    store.create()
+    assert [path.name for path in (tmp_path / "state").rglob("*")] == ["objects"]
+
+
 def test_reverting_serves_the_previous_and_remembers_the_newest(store: PolicyStore, district: District) -> None:
     first = keep(store, district, 1)
     second = keep(store, district, 2)

@@ -16,10 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from resolver.children import Child, Post, Role
-from resolver.config import Endpoint
-from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
-from resolver.swap import Swap
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
 from tests.resolver.node import ROOT, SCRIPT, Node, none_alive
 
@@ -116,40 +112,6 @@ def test_a_second_copy_is_refused_and_told_the_pid_of_the_first(node: Node) -> N
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-def test_a_taken_port_is_refused_naming_the_holder(kind: socket.SocketKind) -> None:
-    with socket.socket(socket.AF_INET, kind) as other:
-        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # would let us in, and share the traffic
-        other.bind(("127.0.0.1", 0))
-        if kind == socket.SOCK_STREAM:
-            other.listen()
-        with pytest.raises(CannotListen, match=rf"is taken by pid {os.getpid()} \(.*python"):
-            probe(Endpoint("127.0.0.1", other.getsockname()[1]))
-
-
-def test_an_address_of_another_machine_is_refused_by_name() -> None:
-    with pytest.raises(CannotListen, match=r"192\.0\.2\.1 is no address of this machine"):
-        Listeners((Endpoint("192.0.2.1", 5300),), {})
-
-
-def test_every_worker_has_its_own_sockets_on_the_same_ports() -> None:
-    listeners = Listeners((Endpoint("127.0.0.1", 0), Endpoint("::1", 0)), {})
-    try:
-        first, second = listeners.pair(0), listeners.pair(1)
-        assert [one.getsockname() for one in first.udp] == [one.getsockname() for one in second.udp]
-        assert not set(first.numbers()) & set(second.numbers())
-        assert listeners.pair(0) is first
-        assert listeners.close(0)
-        assert listeners.pair(0) is not first
-    finally:
-        listeners.close_all()
-
-
-def test_sockets_passed_to_another_process_are_left_alone() -> None:
-    environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "2"}
-    assert passed_sockets(environment) is None
-    assert environment == {}
-
-
 def test_socket_activation_shares_the_passed_sockets(node: Node, portal: FakePortal) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
         udp.bind(("127.0.0.1", 0))
@@ -399,46 +361,3 @@ def test_a_resolver_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     assert done.returncode == 1
     assert "schoolgate node enroll" in done.stderr.decode()
-
-
-def _child(started: float) -> Child:
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    return Child(0, ours, started)
-
-
-def test_who_dies_repeatedly_is_replaced_with_growing_waits_up_to_a_limit() -> None:
-    post = Post(Role.WORKER)
-    waits = []
-    for _ in range(12):
-        post.filled(_child(10.0))
-        waits.append(post.vacated(10.5))
-    assert waits[:5] == [0, 0, 0.1, 0.2, 0.4]
-    assert max(waits) == waits[-1] == 15
-    post.filled(_child(10.0))
-    assert post.vacated(20.0) == 0  # lived long: that was no start-up failure
-
-
-def test_counters_of_the_dead_still_count() -> None:
-    post = Post(Role.WORKER)
-    for _ in range(2):
-        post.filled(_child(0.0))
-        post.counters = {"queries": 5}
-        post.vacated(9.0)
-    post.counters = {"queries": 1}
-    assert post.total("queries") == 11
-
-
-def test_a_swap_waits_for_each_worker_and_kills_only_those_that_were_told() -> None:
-    posts = [Post(Role.WORKER, number) for number in range(3)]
-    for post, started in zip(posts, (1.0, 1.0, 10.2), strict=True):
-        post.filled(_child(started))
-    posts[0].serving = (2, "b")
-    swap = Swap(2, "b", 10.0, 0.5)
-    assert swap.waiting(posts) == posts[1:]
-    assert swap.overdue(posts, 10.4) == []
-    assert swap.overdue(posts, 10.6) == [posts[1]]
-    assert not swap.hopeless(11.0) and swap.hopeless(60.0)
-    for post in posts:
-        assert post.child is not None
-        post.child.channel.close()

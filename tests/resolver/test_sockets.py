@@ -1,0 +1,45 @@
+"""Listening sockets: never shared with a stranger, never silently."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from resolver.config import Endpoint
+from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
+
+
+def test_a_taken_port_is_refused_naming_the_holder(kind: socket.SocketKind) -> None:
+    with socket.socket(socket.AF_INET, kind) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # would let us in, and share the traffic
+        other.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        with pytest.raises(CannotListen, match=rf"is taken by pid {os.getpid()} \(.*python"):
+            probe(Endpoint("127.0.0.1", other.getsockname()[1]))
+
+
+def test_an_address_of_another_machine_is_refused_by_name() -> None:
+    with pytest.raises(CannotListen, match=r"192\.0\.2\.1 is no address of this machine"):
+        Listeners((Endpoint("192.0.2.1", 5300),), {})
+
+
+def test_every_worker_has_its_own_sockets_on_the_same_ports() -> None:
+    listeners = Listeners((Endpoint("127.0.0.1", 0), Endpoint("::1", 0)), {})
+    try:
+        first, second = listeners.pair(0), listeners.pair(1)
+        assert [one.getsockname() for one in first.udp] == [one.getsockname() for one in second.udp]
+        assert not set(first.numbers()) & set(second.numbers())
+        assert listeners.pair(0) is first
+        assert listeners.close(0)
+        assert listeners.pair(0) is not first
+    finally:
+        listeners.close_all()
+
+
+def test_sockets_passed_to_another_process_are_left_alone() -> None:
+    environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "2"}
+    assert passed_sockets(environment) is None
+    assert environment == {}
