@@ -24,7 +24,21 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from portal import demo, migrations, pages, problems
-from portal.api import district, docs, explain, grants, health, levers, lists, node, nodes, people, policy, requests
+from portal.api import (
+    delivery,
+    district,
+    docs,
+    explain,
+    grants,
+    health,
+    levers,
+    lists,
+    node,
+    nodes,
+    people,
+    policy,
+    requests,
+)
 from portal.bases import Bases, ensure_base, shipped_seed
 from portal.config import PortalConfig
 from portal.current import Current
@@ -132,6 +146,7 @@ def _api() -> tuple[APIRouter, ...]:
         nodes.router,
         requests.router,
         grants.router,
+        delivery.router,
         explain.router,
         policy.router,
         lists.router,
