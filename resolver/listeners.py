@@ -7,6 +7,7 @@ socket. RFC 7766 for TCP: pipelining, answers in any order, length and body in o
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable
@@ -110,9 +111,9 @@ class Connection:
         if mask & WRITE:
             self._flush()
         if self.alive and mask & (READ | BROKEN):
-            self._read()
+            self._read(broken=bool(mask & BROKEN))
 
-    def _read(self) -> None:
+    def _read(self, *, broken: bool) -> None:
         try:
             data = self.socket.recv(16_384)
         except BlockingIOError:
@@ -121,6 +122,9 @@ class Connection:
             self.close()
             return
         if not data:
+            if broken:  # nobody is left to take an answer
+                self.close()
+                return
             self._ending = True
         self._buffer += data
         self._take_messages()
@@ -201,6 +205,7 @@ class TcpListener:
         "_connections",
         "_idle",
         "_limit",
+        "_looking_away",
         "_per_client",
         "_per_client_limit",
         "ask",
@@ -233,6 +238,7 @@ class TcpListener:
         self._idle = idle
         self._connections: set[Connection] = set()
         self._per_client: dict[str, int] = {}
+        self._looking_away = False
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -242,7 +248,10 @@ class TcpListener:
         for _ in range(16):
             try:
                 accepted, address = self.socket.accept()
-            except OSError:
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):  # it stays readable: look away until the next sweep
+                    self.poller.change(self.socket.fileno(), 0)
+                    self._looking_away = True
                 return
             host = address[0]
             count = self._per_client.get(host, 0)
@@ -270,6 +279,9 @@ class TcpListener:
 
     def sweep(self, now: float) -> None:
         """Close the connections that sent no whole message for the idle time; called every second or so."""
+        if self._looking_away:
+            self._looking_away = False
+            self.poller.change(self.socket.fileno(), READ)
         for connection in list(self._connections):
             quiet = now - connection.last
             if quiet < 0:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -73,6 +74,8 @@ class _Worker:
 
     def run(self) -> int:
         setup = self._setup
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         snapshot = self._load()
         if snapshot is not None:
             self._engine.install(snapshot)

@@ -163,7 +163,7 @@ class Asking:
         one = self._servers[server]
         one.failures += 1
         if one.failures >= DOWN_AFTER and one.down_until <= now:
-            one.down_until = now + min(2.0 ** (one.failures - DOWN_AFTER), LONGEST_DOWN)
+            one.down_until = now + min(2.0 ** min(one.failures - DOWN_AFTER, 10), LONGEST_DOWN)
 
     def worked(self, server: int) -> None:
         """Note that `server` answered."""
@@ -171,9 +171,9 @@ class Asking:
         one.failures = 0
         one.down_until = 0.0
 
-    def others(self, server: int) -> bool:
-        """True when there is another upstream than `server`."""
-        return len(self._servers) > 1 and server >= 0
+    def others(self) -> bool:
+        """True when there is more than one upstream."""
+        return len(self._servers) > 1
 
     def _send(self, question: Question, now: float, *, stream: bool) -> Send:
         serial = self._next

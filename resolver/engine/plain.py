@@ -289,13 +289,18 @@ class Engine:
 
     def unreachable(self, serials: Iterable[int], now: float) -> Output:
         """Take the hint that these tries cannot be answered (ECONNREFUSED and the like). Another upstream is asked at
-        once; with none, the try keeps its time, since anybody can forge the hint."""
+        once; with none, the try keeps its time, since anybody can forge the hint, and only the upstream's health
+        suffers."""
         output = Output()
         halves: list[bytes] = []
         for serial in serials:
             question = self._asking.of(serial)
-            if question is not None and question.serial == serial and self._asking.others(question.server):
+            if question is None or question.serial != serial:
+                continue
+            if self._asking.others():
                 self._try_again(question, now, halves, output, stream=False)
+            else:
+                self._asking.failed(question.server, now)
         self._close(output, halves, now)
         return output
 

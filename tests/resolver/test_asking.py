@@ -186,6 +186,7 @@ def test_a_hint_moves_on_to_another_upstream_and_is_ignored_without_one() -> Non
     alone.ask("example.com")
     alone._take(alone.engine.unreachable([alone.sent[0][0]], alone.now))
     assert (len(alone.sent), alone.late) == (1, [])
+    assert alone.engine._asking._servers[0].failures == 1
     assert alone.answer("example.com. 300 A 192.0.2.1").answer
 
 
@@ -210,3 +211,11 @@ def test_random_case_keeps_the_name() -> None:
     cases = {random_case(name) for _ in range(50)}
     assert len(cases) > 5
     assert {one.lower() for one in cases} == {name}
+
+
+def test_an_upstream_may_fail_for_ever() -> None:
+    laboratory = Laboratory(upstreams=ONE, failure_ttl=0, upstream_tries=1)
+    for number in range(1500):
+        laboratory.ask(f"n{number}.example")
+        laboratory.tick(40)
+    assert read(laboratory.late[-1]).rcode() == dns.rcode.SERVFAIL

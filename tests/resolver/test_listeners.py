@@ -159,6 +159,35 @@ def test_one_client_beyond_its_limit_is_turned_away(echo: Echo) -> None:
         assert len(echo.listener) == 5
 
 
+def test_without_file_descriptors_the_listener_looks_away_until_the_next_sweep(echo: Echo) -> None:
+    class Exhausted:
+        def accept(self) -> None:
+            raise OSError(24, "too many open files")
+
+        def fileno(self) -> int:
+            return echo.socket.fileno()
+
+    echo.listener.socket = Exhausted()  # type: ignore[assignment]
+    with socket.create_connection(echo.socket.getsockname(), timeout=10):
+        echo.run()
+        assert echo.poller.wait(0) == 0
+        echo.listener.socket = echo.socket
+        echo.listener.sweep(echo.now)
+        echo.run()
+        assert len(echo.listener) == 1
+
+
+def test_a_client_that_breaks_off_is_forgotten(echo: Echo) -> None:
+    echo.hold = True
+    client = echo.connect()
+    client.sendall(framed(b"bye"))
+    echo.run()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    echo.run()
+    assert len(echo.listener) == 0
+
+
 def test_the_total_is_limited() -> None:
     echo = Echo(limit=2)
     with contextlib.ExitStack() as stack:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from resolver import wire
 from resolver.reply import read_reply
 from resolver.wire import WireError, read_name, read_query
+from tests.fuzz.fuzz_wire import run
 from tests.resolver.messages import SOA, ask, reply
 
 OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"
@@ -215,3 +216,9 @@ def test_any_bytes_behind_a_question_are_a_reply_or_a_wire_error(rest: bytes) ->
         read_reply(data, QUESTION[:-4], 1, False)
     except WireError:
         return
+
+
+def test_the_fuzz_entry_runs_clean() -> None:
+    found = run(3_000, seed=4414)
+    assert found["engine answered"] > 100
+    assert found["upstream answered"] > 10
