@@ -11,6 +11,7 @@ from resolver.config import Endpoint
 from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
 def test_a_taken_port_is_refused_naming_the_holder(kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_INET, kind) as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # would let us in, and share the traffic

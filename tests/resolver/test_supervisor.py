@@ -111,7 +111,6 @@ def test_a_second_copy_is_refused_and_told_the_pid_of_the_first(node: Node) -> N
     assert f"already runs with {node.state} (pid {node.process.pid})" in second.stderr.decode()
 
 
-@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
 def test_socket_activation_shares_the_passed_sockets(node: Node, portal: FakePortal) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
         udp.bind(("127.0.0.1", 0))
