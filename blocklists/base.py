@@ -16,7 +16,8 @@ import json
 import mmap
 import os
 import struct
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -172,6 +173,27 @@ class Base:
                 entry = names.from_key(key)
                 found += [Listing(index, entry) for index in one.holds if index not in excepted]
         return tuple(found)
+
+    def entry(self, key: str) -> int | None:
+        """Return the number (in `sets`) of what the base says of exactly the name with this trie key, or None."""
+        number = self._trie.get(key)
+        return None if number is None else self._values[number]
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """Yield every entry's trie key (`names.from_key` gives its name) and the number of what it says, unordered."""
+        values = self._values
+        for key, number in self._trie.iteritems():
+            yield key, values[number]
+
+    def path(self, key: str) -> tuple[int, ...]:
+        """Return the numbers of what the entries at and above this trie key say, from the root down."""
+        values = self._values
+        return tuple([values[number] for _, number in self._trie.iter_prefixes_with_ids(key)])
+
+    def uses(self) -> tuple[int, ...]:
+        """Return how many entries say what each of `sets` says."""
+        counts = Counter(self._values)
+        return tuple(counts[number] for number in range(len(self.sets)))
 
 
 def _map_trie(section: memoryview) -> marisa_trie.Trie:

@@ -92,7 +92,7 @@ class Shelf:
             path.unlink(missing_ok=True)
 
     def keep(self, path: Path, kept: Kept) -> Kept:
-        """Make the file at `path`, written and flushed, the last good copy; return what describes it. Raises `OSError`."""
+        """Make the file at `path`, written and flushed, the last good copy, and return `kept`. Raises `OSError`."""
         with path.open("rb") as file:
             os.fsync(file.fileno())
         path.replace(self.path(kept))
