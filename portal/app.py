@@ -25,7 +25,6 @@ from starlette.types import Scope
 
 from portal import demo, migrations, pages, problems
 from portal.api import (
-    delivery,
     district,
     docs,
     explain,
@@ -146,7 +145,6 @@ def _api() -> tuple[APIRouter, ...]:
         nodes.router,
         requests.router,
         grants.router,
-        delivery.router,
         explain.router,
         policy.router,
         lists.router,

@@ -25,7 +25,7 @@ from portal.database import reading, transaction
 from portal.keys import signing_key
 from portal.models import Role
 from portal.people import TokenDraft
-from tests.portal.gatehouse import Served, config_in, free_port, grant, serving
+from tests.portal.gatehouse import Served, config_in, free_port, serving
 
 
 @pytest.fixture(scope="module")
@@ -157,16 +157,6 @@ def test_a_nodes_credential_opens_nothing_but_its_door(served: Served, administr
             filled = re.sub(r"\{[^}]*\}", "1", path)
             answer = httpx.request(method.upper(), served.url + filled, headers=headers)
             assert answer.status_code == 401, (method, path, answer.status_code)
-
-
-def test_a_grants_delivery_is_told(served: Served, teacher: Api) -> None:
-    number = grant(served.wired.engine, at=time.time())
-    found = teacher.get(f"/grants/{number}/delivery")
-    assert (found["state"], found["complete"], found["waiting_for"]) in (
-        ("no-nodes", False, []),
-        ("waiting", False, [{"name": "lincoln-1", "last_seen_at": None}]),
-    )
-    assert teacher.client.get("/grants/999999/delivery").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/nodes", "/policy", "/policy/raw"])
