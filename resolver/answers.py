@@ -18,17 +18,12 @@ from resolver.wire import Query
 BLOCK_TTL = 10  # seconds a blocked answer lives in other caches
 LIFTED_TTL = 60  # the longest TTL of an answer that only a grant lets through
 ANY_TTL = 60
+STALE_TTL = 30  # RFC 8767 §4
+STALE_FOR = 86_400  # seconds after its time that an answer may still be given when no upstream answers
 
 EDE = 15  # option code
-EDE_STALE, EDE_FORGED, EDE_NOT_READY, EDE_BLOCKED, EDE_CENSORED, EDE_PROHIBITED, EDE_NOT_RECURSIVE = (
-    3,
-    4,
-    14,
-    15,
-    16,
-    18,
-    20,
-)
+EDE_STALE, EDE_FORGED, EDE_NOT_READY, EDE_BLOCKED, EDE_CENSORED = 3, 4, 14, 15, 16
+EDE_PROHIBITED, EDE_STALE_NXDOMAIN, EDE_NOT_RECURSIVE = 18, 19, 20
 EDE_NO_AUTHORITY, EDE_NETWORK = 22, 23
 MAX_EXTRA_TEXT = 160  # octets of UTF-8
 
@@ -54,6 +49,7 @@ class Answer:
     stored: float  # TTLs count down from here; FOREVER: they do not, the answer is our own
     expires: float
     ede: bytes = b""  # a whole EDNS option, or nothing
+    usable_until: float = 0.0  # stale, when no upstream answers (RFC 8767)
 
 
 def extended_error(code: int, text: str = "") -> bytes:
@@ -90,6 +86,26 @@ def any_answer() -> Answer:
     """Return the answer to an allowed QTYPE ANY: one HINFO (RFC 8482 §4.2)."""
     body = _record(_QUESTION_POINTER, wire.HINFO, ANY_TTL, _HINFO_RDATA)
     return Answer(0, 1, 0, body, ((6, ANY_TTL),), (), False, FOREVER, FOREVER)
+
+
+def revived(old: Answer, now: float) -> Answer:
+    """Return an answer whose time is over as it may be given for a moment more, because no upstream answers."""
+    ede = extended_error(EDE_STALE_NXDOMAIN if old.rcode == wire.NXDOMAIN else EDE_STALE)
+    ttls = tuple([(at, STALE_TTL) for at, _ in old.ttls])
+    body = wire.patch_ttls(old.body, ttls, 0, STALE_TTL)
+    return Answer(
+        old.rcode,
+        old.answers,
+        old.authority,
+        body,
+        ttls,
+        old.targets,
+        False,
+        FOREVER,
+        now + STALE_TTL,
+        ede,
+        old.usable_until,
+    )
 
 
 def _record(owner: int, rtype: int, ttl: int, rdata: bytes) -> bytes:

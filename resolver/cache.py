@@ -42,10 +42,16 @@ class Cache:
         if entry is None:
             return None
         if now >= entry.answer.expires:
-            self._remove(key)
+            if now >= entry.answer.usable_until:
+                self._remove(key)
             return None
         entry.used = True
         return entry.answer
+
+    def stale(self, key: bytes, now: float) -> Answer | None:
+        """Return what is stored under `key` when it is usable where no upstream answers, its time over or not."""
+        entry = self._entries.get(key)
+        return entry.answer if entry is not None and now < entry.answer.usable_until else None
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Store `answer`, in place of what is there. One that is larger than a sixteenth of the cache is not kept."""

@@ -6,8 +6,10 @@ put in with `learn` and judged like everything else.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from blocklists.decide import NO_GRANTS
-from blocklists.policy import Action, Policy, ReasonKind, Verdict
+from blocklists.policy import Action, AnswerStyle, Policy, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
@@ -89,6 +91,8 @@ class Judge:
                 until = min(until, found.valid_until)
                 lifted = lifted or found.lifted is not None
                 if found.action is not Action.ALLOW:
+                    if found.style is AnswerStyle.NXDOMAIN:  # would deny what lies below the question (RFC 8020)
+                        found = replace(found, style=AnswerStyle.NODATA)
                     return self._blocked(query, found, min(until, answer.expires), latency)
         return self._finished(query, answer, verdict, until, answers.LIFTED_TTL if lifted else NO_CAP, 0, latency)
 
@@ -114,13 +118,20 @@ class Judge:
             reply.ad,
             now,
             now + lifetime,
+            usable_until=now + lifetime + answers.STALE_FOR,
         )
         if lifetime > 0:
             self.cache.put(key, answer)
         return answer
 
     def learn_failure(self, key: bytes, code: int, now: float) -> Answer:
-        """Return the SERVFAIL for a question that no upstream answered, and keep it for a moment."""
+        """Return what a question gets that no upstream answered, and keep it for a moment: the last good answer when
+        it is not too old, else a SERVFAIL with the extended error `code`."""
+        old = self.cache.stale(key, now)
+        if old is not None:
+            answer = answers.revived(old, now)
+            self.cache.put(key, answer)
+            return answer
         expires = now + self._config.failure_ttl
         answer = answers.failure(wire.SERVFAIL, code, expires=expires)
         if self._config.failure_ttl > 0:

@@ -272,14 +272,14 @@ class Engine:
                 reply = read_reply(data, question.name, question.qtype, question.do)
             except WireError:
                 question.error = True
-                self._try_again(question, now, halves, output, stream=False)
+                self._try_again(question, now, halves, output)
                 continue
             if reply.truncated or data[wire.HEAD : end] != question.message[wire.HEAD : end]:
                 # Too long, or not in the case we chose: a forger's, or an old server's. TCP settles both.
                 self._try_again(question, now, halves, output, stream=True)
             elif reply.lame or reply.rcode not in (0, wire.NXDOMAIN):
                 question.error = True
-                self._try_again(question, now, halves, output, stream=False)
+                self._try_again(question, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
             else:
                 self._asking.worked(question.server)
                 answer = self._judge.learn(question.key, reply, now)
@@ -298,7 +298,7 @@ class Engine:
             if question is None or question.serial != serial:
                 continue
             if self._asking.others():
-                self._try_again(question, now, halves, output, stream=False)
+                self._try_again(question, now, halves, output)
             else:
                 self._asking.failed(question.server, now)
         self._close(output, halves, now)
@@ -310,7 +310,7 @@ class Engine:
         output = Output()
         halves: list[bytes] = []
         for question in self._asking.expired(now):
-            self._try_again(question, now, halves, output, stream=False)
+            self._try_again(question, now, halves, output)
         self._close(output, halves, now)
         return output
 
@@ -318,10 +318,21 @@ class Engine:
         """Return when `tick` may have something to do, seconds since 1970."""
         return self._asking.next_deadline()
 
-    def _try_again(self, question: Question, now: float, halves: list[bytes], output: Output, *, stream: bool) -> None:
+    def _try_again(
+        self,
+        question: Question,
+        now: float,
+        halves: list[bytes],
+        output: Output,
+        *,
+        stream: bool = False,
+        blame: bool = True,
+    ) -> None:
+        """Ask once more, or give up. `blame`: the upstream's health suffers; a SERVFAIL may be the zone's own."""
         if not stream:
-            self._asking.failed(question.server, now)
             self._counters.upstream_failed += 1
+            if blame:
+                self._asking.failed(question.server, now)
         send = self._asking.again(question, now, stream=stream)
         if send is not None:
             output.sends.append(send)

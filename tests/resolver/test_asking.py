@@ -219,3 +219,12 @@ def test_an_upstream_may_fail_for_ever() -> None:
         laboratory.ask(f"n{number}.example")
         laboratory.tick(40)
     assert read(laboratory.late[-1]).rcode() == dns.rcode.SERVFAIL
+
+
+def test_a_zone_that_fails_is_not_its_upstreams_fault() -> None:
+    laboratory = Laboratory(upstream_tries=1)
+    for number in range(5):
+        laboratory.ask(f"n{number}.example")
+        serial, server, message, _ = laboratory.sent.pop(0)
+        laboratory.raw_upstream(reply(message, rcode="SERVFAIL"), serial)
+        assert server == 0
