@@ -66,9 +66,7 @@ def _out(view: NodeView) -> NodeOut:
 @router.get("", responses=READS)
 def find(call: Caller, wired: Wired, retired: Annotated[bool, Query()] = False) -> NodeList:
     """The resolvers by name."""
-    access.require(
-        access.may_see_district(call.actor), "Reviewers, administrators and auditors see resolvers."
-    )
+    access.require(access.may_see_district(call.actor), "Reviewers, administrators and auditors see resolvers.")
     with call.reading() as session:
         views = delivery.node_views(session, retired)
     return NodeList(nodes=[_out(view) for view in views], trouble=wired.jobs.trouble)
