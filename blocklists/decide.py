@@ -236,8 +236,8 @@ def _listed_or_switched(question: _Question) -> Verdict | None:
 
 
 def _listed(question: _Question) -> Verdict | None:
-    """Step 7, also asked by step 6 for what a grant lifts. A service's bundle explains better than a plain list, so
-    among the listings that block, a service's comes first."""
+    """Step 7, also asked by step 6 for what a grant lifts. Among the listings that block, the one that explains best is
+    told: a service's own switch, then a service's bundle, then a plain list; of equals the most specific."""
     rules = question.rules
     opened = {rules.base.lists[listing.list].category for listing in question.listings if listing.list in rules.allowed}
     blocking = [
@@ -248,7 +248,8 @@ def _listed(question: _Question) -> Verdict | None:
     ]
     if not blocking:
         return None
-    listing = min(blocking, key=lambda one: rules.base.lists[one.list].kind is not ListKind.SERVICE)
+    lists = rules.base.lists
+    listing = min(blocking, key=lambda one: (one.list not in rules.by_switch, lists[one.list].kind is ListKind.LIST))
     kind = ReasonKind.SERVICE if listing.list in rules.by_switch else ReasonKind.CATEGORY
     question.found = question.found or _listed_by(question, listing)
     reason = _listing_reason(question, listing, kind)

@@ -18,7 +18,7 @@ MAY_IMPORT = {
 }
 # The pure core: no sockets, no database, no processes, no clock of its own.
 IMPURE = frozenset(
-    [
+    {
         "socket",
         "socketserver",
         "ssl",
@@ -39,7 +39,7 @@ IMPURE = frozenset(
         "random",
         "fastapi",
         "uvicorn",
-    ]
+    }
 )
 MAY_FETCH = frozenset({ROOT / "blocklists" / "fetch.py"})
 

@@ -46,14 +46,10 @@ SIGNALS = [
     "resolver.arpa",
     "onion",
 ]
-# A small world, so that rules and questions meet: 2 + 4 + 8 + 16 + 32 names, and some around the signals.
-UNIVERSE = [
-    ".".join((*labels, top)) for top in ("a", "b") for depth in range(4) for labels in product("ab", repeat=depth)
-]
-NAMES = st.one_of(
-    st.sampled_from(UNIVERSE),
-    st.sampled_from([*SIGNALS, "icloud.com", "www.mask.icloud.com", "a.onion", "arpa", "_dns.resolver.arpa", "net"]),
-)
+# A small world, so that rules and questions meet often: 15 names, and some around the signals.
+UNIVERSE = [".".join((*labels, "a")) for depth in range(4) for labels in product("ab", repeat=depth)]
+SPECIAL = [*SIGNALS, "icloud.com", "www.mask.icloud.com", "a.onion", "arpa", "_dns.resolver.arpa", "net"]
+NAMES = st.integers(0, 7).flatmap(lambda die: st.sampled_from(SPECIAL if die == 7 else UNIVERSE))
 SITES = ("north", "south")
 
 
@@ -261,7 +257,7 @@ def worlds(draw: st.DrawFn) -> World:
         groups=(draw(groups("one")), draw(groups("two"))),
         grants=tuple(draw(grants(number)) for number in draw(st.permutations(range(1, 5)))),
         corrections=tuple(support.correction(number, *one) for number, one in enumerate(corrections)),
-        protected=tuple(support.entry(text) for text in draw(st.lists(entries_without_via, max_size=1))),
+        protected=tuple(support.entry(text) for text in draw(st.lists(entries_without_via, max_size=2))),
         brakes=tuple(support.brake(n, name) for n, name in enumerate(draw(st.lists(NAMES, max_size=1)))),
         blocks=tuple(support.custom_block(number, *one) for number, one in enumerate(customs)),
         own=tuple(draw(st.lists(NAMES, max_size=1))),
@@ -277,19 +273,27 @@ askers = st.sampled_from(["one", "two", UNASSIGNED])
 vias = st.frozensets(st.integers(1, 4), max_size=2)
 
 
-@given(worlds(), st.lists(NAMES, min_size=5, max_size=5), askers, moments, vias)
-def test_the_decider_and_the_model_agree(
-    world: World, asked: list[str], asker: str, now: int, via: frozenset[int]
-) -> None:
-    rules = world.snapshot.rules(asker)
-    for name in asked:
-        verdict = decide(name, rules, now, via)
+@given(worlds(), st.lists(st.sampled_from(SPECIAL), max_size=2), st.lists(moments, min_size=2, max_size=2), vias)
+def test_the_decider_and_the_model_agree(world: World, special: list[str], now: list[int], via: frozenset[int]) -> None:
+    for asker, name, moment in product(("one", "two", UNASSIGNED), [*UNIVERSE, *special], now):
+        rules = world.snapshot.rules(asker)
+        verdict = decide(name, rules, moment, via)
         found = (verdict.action, verdict.reason.kind, verdict.reason.number)
-        assert found == model(world, name, group_of(world, asker), now, via)
-        assert explain(name, rules, now, via).verdict == verdict
+        assert found == model(world, name, group_of(world, asker), moment, via)
         assert (verdict.style is None) == (verdict.action is Action.ALLOW)
         if verdict.reason.entry is not None:
             assert at_or_below(name, verdict.reason.entry)
+
+
+@given(worlds(), NAMES, askers, moments, vias)
+def test_explain_gives_the_same_verdict_and_ends_with_the_step_that_decided(
+    world: World, name: str, asker: str, now: int, via: frozenset[int]
+) -> None:
+    rules = world.snapshot.rules(asker)
+    explanation = explain(name, rules, now, via)
+    assert explanation.verdict == decide(name, rules, now, via)
+    assert [step.number for step in explanation.steps if step.decided] == [len(explanation.steps)]
+    assert all(step.found for step in explanation.steps)
 
 
 @settings(max_examples=60)

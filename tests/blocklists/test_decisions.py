@@ -64,7 +64,7 @@ def scenarios() -> Iterator[Scenario]:
 SCENARIOS = list(scenarios())
 SENTENCES: dict[str, dict[str, str]] = tomllib.loads((FOLDER / "sentences.toml").read_text())
 KNOWN = frozenset(
-    [
+    {
         "sentence",
         "says",
         "lists",
@@ -85,7 +85,7 @@ KNOWN = frozenset(
         "zone",
         "created_at",
         "expect",
-    ]
+    }
 )
 
 

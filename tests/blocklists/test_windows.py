@@ -175,6 +175,8 @@ def test_hours_in_the_repeated_hour_come_twice() -> None:
         True,
         False,
     ]
+    assert next_change(window, second - 60, CHICAGO) == second
+    assert next_change(window, second, CHICAGO) == second + 900
 
 
 def test_hours_until_midnight_end_at_midnight() -> None:
