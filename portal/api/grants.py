@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
+from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, AuthorityKind, Hours, Match
-from portal import grants
+from portal import delivery, grants
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Text
+from portal.delivery import InForce, Standing
 from portal.grants import GrantStatus, GrantView
+from portal.models import GrantRow
 
 router = APIRouter(prefix="/grants", tags=["grants"])
 
@@ -26,6 +30,22 @@ class HoursOut(Answer):
     days: list[int]
     start: str = Field(serialization_alias="from")
     end: str = Field(serialization_alias="to")
+
+
+class WaitingOut(Answer):
+    name: str
+    last_seen_at: Moment | None
+
+
+class InForceOut(Answer):
+    """How far the grant, or its revocation, has come: `acked` of `expected` resolvers serve it. `millis`: from the
+    decision's commit to the last acknowledgement, on the portal's clock."""
+
+    state: Standing
+    acked: int
+    expected: int
+    waiting_for: list[WaitingOut]
+    millis: int | None
 
 
 class GrantOut(Answer):
@@ -49,6 +69,7 @@ class GrantOut(Answer):
     revoked_at: Moment | None
     revoke_reason: str
     in_version: int | None
+    in_force: InForceOut
 
 
 class GrantList(Answer):
@@ -59,7 +80,15 @@ class Revocation(Message):
     reason: Text
 
 
-def grant_out(view: GrantView) -> GrantOut:
+def grants_out(session: Session, views: Iterable[GrantView], now: float) -> list[GrantOut]:
+    """Return the views in their order, each with how far it has come."""
+    found = tuple(views)
+    rows = session.exec(select(GrantRow).where(col(GrantRow.id).in_([view.id for view in found]))).all()
+    standings = delivery.in_force_of(session, rows, now)
+    return [_out(view, standings[view.id]) for view in found]
+
+
+def _out(view: GrantView, standing: InForce) -> GrantOut:
     scope = view.scope
     return GrantOut.model_validate(
         {
@@ -81,6 +110,7 @@ def grant_out(view: GrantView) -> GrantOut:
             "revoked_at": view.revoked_at,
             "revoke_reason": view.revoke_reason,
             "in_version": view.in_version,
+            "in_force": standing,
         }
     )
 
@@ -97,17 +127,18 @@ def find(
     """Grants, newest first."""
     with call.reading() as session:
         views = grants.find(session, call.actor, call.now, status, before=before, limit=limit)
-    return GrantList(grants=[grant_out(view) for view in views])
+        return GrantList(grants=grants_out(session, views, call.now))
 
 
 @router.get("/{number}", responses=READS)
 def get(call: Caller, number: Number) -> GrantOut:
     with call.reading() as session:
-        return grant_out(grants.get(session, call.actor, call.now, number))
+        return grants_out(session, [grants.get(session, call.actor, call.now, number)], call.now)[0]
 
 
 @router.post("/{number}/revoke", responses=CHANGES)
 def revoke(call: Caller, number: Number, message: Revocation) -> GrantOut:
     """End a grant now."""
     with call.writing() as session:
-        return grant_out(grants.revoke(session, call.actor, call.now, number, message.reason))
+        revoked = grants.revoke(session, call.actor, call.now, number, message.reason)
+        return grants_out(session, [revoked], call.now)[0]

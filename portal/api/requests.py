@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
+from sqlmodel import Session
 
 from blocklists.policy import Audience
 from portal import queue, requests
@@ -23,7 +24,7 @@ from portal.api.dependencies import (
     Text,
     Word,
 )
-from portal.api.grants import GrantOut, grant_out
+from portal.api.grants import GrantOut, grants_out
 from portal.errors import FieldError, Invalid
 from portal.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.models import State, Use
@@ -144,7 +145,7 @@ class RequestList(Answer):
     requests: list[RequestOut]
 
 
-def _out(view: RequestView) -> RequestOut:
+def _out(session: Session, view: RequestView, now: float) -> RequestOut:
     return RequestOut.model_validate(
         {
             "id": view.id,
@@ -165,7 +166,7 @@ def _out(view: RequestView) -> RequestOut:
             "decided_by": view.decided_by,
             "decided_at": view.decided_at,
             "notes": [NoteOut.model_validate(note) for note in view.notes],
-            "grants": [grant_out(grant) for grant in view.grants],
+            "grants": grants_out(session, view.grants, now),
             "may": sorted(view.may),
         }
     )
@@ -189,7 +190,7 @@ def submit(call: Caller, message: RequestIn, response: Response) -> RequestOut:
         except Invalid as error:
             raise Invalid(error.detail, tuple(_as_sent(one) for one in error.errors)) from None
         response.headers["Location"] = f"/api/v1/requests/{row.id}"
-        return _out(queue.get(session, call.actor, call.now, row.id or 0))
+        return _out(session, queue.get(session, call.actor, call.now, row.id or 0), call.now)
 
 
 def _as_sent(error: FieldError) -> FieldError:
@@ -208,13 +209,13 @@ def find(
     """Requests that the caller may see, newest first."""
     with call.reading() as session:
         views = queue.find(session, call.actor, call.now, frozenset(state), mine, before, limit)
-    return RequestList(requests=[_out(view) for view in views])
+        return RequestList(requests=[_out(session, view, call.now) for view in views])
 
 
 @router.get("/{number}", responses=READS)
 def get(call: Caller, number: Number) -> RequestOut:
     with call.reading() as session:
-        return _out(queue.get(session, call.actor, call.now, number))
+        return _out(session, queue.get(session, call.actor, call.now, number), call.now)
 
 
 @router.post("/{number}/decision", responses=CHANGES)
@@ -233,7 +234,7 @@ def decide(call: Caller, number: Number, message: DecisionIn) -> RequestOut:
             grant,
             call.deps.catalogue,
         )
-        return _out(queue.get(session, call.actor, call.now, number))
+        return _out(session, queue.get(session, call.actor, call.now, number), call.now)
 
 
 def _draft(grant: GrantIn) -> GrantDraft:
@@ -251,21 +252,21 @@ def _draft(grant: GrantIn) -> GrantDraft:
 def answer(call: Caller, number: Number, message: TextIn) -> RequestOut:
     with call.writing() as session:
         row = requests.answer(session, call.actor, call.now, number, message.revision, message.text)
-        return _out(queue.get(session, call.actor, call.now, row.id or 0))
+        return _out(session, queue.get(session, call.actor, call.now, row.id or 0), call.now)
 
 
 @router.post("/{number}/withdraw", responses=CHANGES)
 def withdraw(call: Caller, number: Number, message: TextIn) -> RequestOut:
     with call.writing() as session:
         row = requests.withdraw(session, call.actor, call.now, number, message.revision, message.text)
-        return _out(queue.get(session, call.actor, call.now, row.id or 0))
+        return _out(session, queue.get(session, call.actor, call.now, row.id or 0), call.now)
 
 
 @router.post("/{number}/appeal", responses=CHANGES)
 def appeal(call: Caller, number: Number, message: TextIn) -> RequestOut:
     with call.writing() as session:
         row = requests.appeal(session, call.actor, call.now, number, message.revision, message.text)
-        return _out(queue.get(session, call.actor, call.now, row.id or 0))
+        return _out(session, queue.get(session, call.actor, call.now, row.id or 0), call.now)
 
 
 @router.post("/{number}/renew", status_code=201, responses=CHANGES)
@@ -283,4 +284,4 @@ def renew(call: Caller, number: Number, message: RenewalIn, response: Response) 
             message.ends_on,
         )
         response.headers["Location"] = f"/api/v1/requests/{row.id}"
-        return _out(queue.get(session, call.actor, call.now, row.id or 0))
+        return _out(session, queue.get(session, call.actor, call.now, row.id or 0), call.now)
