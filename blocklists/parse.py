@@ -75,7 +75,7 @@ def parse(
         files = collection(rest, _COLLECTION_FOLDER, _COLLECTION_LIMIT)
         if member not in files:
             raise BadList(f"there is no file {member!r} in this collection")
-        yield from v2fly(split((files[member],)), lambda name: _file(files, name))
+        yield from v2fly(split((files[member],)), lambda name: _file(files, name), member)
         return
     if head.startswith(GZIP):
         head, rest = _peek(inflated(rest))

@@ -33,7 +33,7 @@ def rpz(lines: Iterable[bytes]) -> Iterator[Finding]:
     fast = _FAST.match
     last = ""
     for number, line in enumerate(lines, 1):
-        if zone.is_flat and (plain := fast(line)) and len(name := plain[1]) <= MAX_NAME:
+        if zone.is_flat and (plain := fast(line)) and len(name := plain[1]) <= MAX_NAME and b"rpz-" not in name:
             zone.owner = name + b"." + zone.origin
             text = name.decode("ascii")
             if text == last:  # `*.name` after `name`: said already
@@ -86,8 +86,7 @@ class _Zone:
                 yield from self.end()
             return
         self._open = 0
-        text = text.replace(b"(", b" ").replace(b")", b" ")
-        tokens = text.split()
+        tokens = text.replace(b"(", b" ").replace(b")", b" ").split()
         if not tokens:
             return
         if tokens[0].startswith(b"$"):

@@ -19,6 +19,7 @@ Include = Callable[[str], Iterable[bytes] | None]
 
 MAX_DEPTH = 16
 MAX_FILES = 2_000  # read in one run, repetitions counted
+MAX_LINES = 5_000_000  # of all of them together
 _FILE = re.compile(r"[A-Za-z0-9!._-]{1,100}\Z")
 _PARTS = frozenset((b"keyword", b"regexp", b"regex"))
 
@@ -34,9 +35,9 @@ class _Wanted:
         return self.present <= attributes and not self.absent & attributes
 
 
-def v2fly(lines: Iterable[bytes], include: Include | None = None) -> Iterator[Finding]:
-    """Entries of one file and of those that it includes. What was included is numbered by the line that includes it."""
-    return _Reader(include).file(lines, (), (_Wanted(),))
+def v2fly(lines: Iterable[bytes], include: Include | None = None, name: str = "") -> Iterator[Finding]:
+    """Entries of one file (called `name`) and of those that it includes, which are numbered by the including line."""
+    return _Reader(include).file(lines, (name,), (_Wanted(),))
 
 
 class _Reader:
@@ -45,9 +46,14 @@ class _Reader:
     def __init__(self, include: Include | None) -> None:
         self._include = include
         self._files = 0
+        self._lines = 0
 
     def file(self, lines: Iterable[bytes], inside: tuple[str, ...], wanted: tuple[_Wanted, ...]) -> Iterator[Finding]:
         for number, line in enumerate(lines, 1):
+            self._lines += 1
+            if self._lines > MAX_LINES:
+                yield rejected(number, line, "the files have too many lines together; the rest is not read")
+                return
             if (fault := unreadable(line)) is not None:
                 yield rejected(number, line, fault)
                 continue
@@ -85,7 +91,7 @@ class _Reader:
         if not _FILE.match(name):
             yield rejected(number, line, "this is not the name of a file of the collection")
             return
-        if name in inside or len(inside) >= MAX_DEPTH:
+        if name in inside or len(inside) > MAX_DEPTH:
             yield rejected(number, line, "the files include each other in a circle, or too deeply")
             return
         self._files += 1
