@@ -126,7 +126,7 @@ _KEYS = {
     "tool": lambda row: row.tools.casefold(),
     "requester": lambda row: row.requester.casefold(),
     "starts": lambda row: row.starts_on,
-    "age": lambda row: -row.created_at,
+    "age": lambda row: (-row.created_at, -row.id),
     "state": lambda row: row.word.text,
 }
 
