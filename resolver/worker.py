@@ -34,6 +34,7 @@ from resolver.upstream import Upstreams
 
 RING_BYTES = 8 * 1024 * 1024
 TICK = 1.0  # seconds between two status messages
+COLLECT_EVERY = 60.0  # seconds between two collections of cyclic garbage, both on idle ticks
 DRAIN = 2.0  # seconds that a draining worker gives to what is in flight
 MAX_CONTROL = 65_536
 
@@ -69,6 +70,7 @@ class _Worker:
         self._udp: dict[Source, UdpListener] = {}
         self._tcp: list[TcpListener] = []
         self._running = True
+        self._collected = 0.0
         self._draining_until: float | None = None
         self._controls: list[dict[str, Any]] = []
 
@@ -189,8 +191,10 @@ class _Worker:
         for listener in self._tcp:
             listener.sweep(now)
         self._say_status()
-        if idle:
+        if idle and not 0 <= now - self._collected < COLLECT_EVERY:
+            self._collected = now
             gc.collect()
+            gc.freeze()  # what survived is not looked at again; reference counts free it all the same
 
     def _drain(self) -> None:
         if self._draining_until is None:
