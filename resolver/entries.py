@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 
 from resolver import enrolment
 from resolver.children import Entry, Role, send
 from resolver.config import ResolverConfig
 from resolver.policy_store import PolicyStore
+from resolver.querylog import Ring, ring_path
 from resolver.sockets import Pair
-from resolver.worker import WorkerSetup
+from resolver.worker import RING_BYTES, WorkerSetup
 
 WorkerMain = Callable[[WorkerSetup], int]
 
 
 def worker(number: int, main: WorkerMain, pair: Pair, config: ResolverConfig) -> Entry:
-    """Return what worker `number` runs: `main` over its pair, loading from the state folder."""
+    """Return what worker `number` runs: `main` over its pair, loading from the state folder.
+
+    Where the disk has no room for its ring it serves without a query log, and says so.
+    """
 
     def entry(channel: socket.socket, lifeline: int) -> int:
+        settings = config
+        try:
+            if config.query_log:
+                _reserve_ring(config, number)
+        except OSError as error:
+            settings = replace(config, query_log=False)
+            send(channel, {"did": "unlogged", "reason": error.strerror or str(error)})
         load = PolicyStore(config.state).load
-        return main(WorkerSetup(number, pair.udp, pair.tcp, channel, lifeline, config, load))
+        return main(WorkerSetup(number, pair.udp, pair.tcp, channel, lifeline, settings, load))
 
     return entry
+
+
+def _reserve_ring(config: ResolverConfig, number: int) -> None:
+    """Make the worker's ring with all its blocks: on a full disk, writing to a hole of a mapped file is SIGBUS."""
+    path = ring_path(config.state, number)
+    Ring.create(path, RING_BYTES).close()
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def verifier(config: ResolverConfig) -> Entry:

@@ -43,13 +43,15 @@ BaseSource = Callable[[str, BinaryIO], None]
 class Refused(ValueError):
     """A snapshot that will not be served, and why. What was served before keeps serving.
 
-    `alarm` is set when the reason cannot be an accident of transport: an administrator should look.
+    `alarm` is set when the reason cannot be an accident of transport: an administrator should look. `passing` is set
+    when the same offer may be taken later: a full disk is emptied.
     """
 
-    def __init__(self, reason: str, *, alarm: bool = False) -> None:
+    def __init__(self, reason: str, *, alarm: bool = False, passing: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.alarm = alarm
+        self.passing = passing
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class PolicyStore:
             with self._exclusive():
                 return self._keep(offer, policy)
         except OSError as error:
-            raise Refused(f"the state folder cannot keep it: {error.strerror or error}") from error
+            raise Refused(f"the state folder cannot keep it: {error.strerror or error}", passing=True) from error
 
     def _keep(self, offer: Offer, policy: bytes) -> Held:
         before = self._read_or_none(CURRENT)

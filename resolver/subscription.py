@@ -36,6 +36,7 @@ log = logging.getLogger("schoolgate.resolver.subscription")
 
 SILENCE_LIMIT = 15.0  # the portal writes every 5 s; a stream without a byte for so long is dead
 STATUS_EVERY = 5.0
+AGAIN_AFTER = 30.0  # seconds until a refused offer is tried again, when the reason may pass
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 15.0
 ALWAYS = 0.5  # share of a wait that is not random
@@ -242,6 +243,8 @@ class Subscription:
                 raise
         except Refused as error:
             self._tell(error=f"version {offer.version} refused: {error.reason}")
+            if error.passing:
+                asyncio.get_running_loop().call_later(AGAIN_AFTER, self._work.set)
             reason = error.reason[:500]
             await self._post(client, "nacks", Nack(version=offer.version, digest=offer.digest, reason=reason))
             return
@@ -277,7 +280,7 @@ class Subscription:
         size = 0
         with fetcher.stream("GET", f"{self._api}/objects/{digest}") as answer:
             if answer.status_code in (404, 410):
-                raise Refused(f"the portal offers {digest[:16]}… but does not have it")
+                raise Refused(f"the portal offers {digest[:16]}… but does not have it", passing=True)
             _check(answer.status_code, "" if answer.status_code == 200 else said(answer.read()))
             for chunk in answer.iter_bytes():
                 size += len(chunk)

@@ -185,6 +185,7 @@ class Supervisor:
             ready(self.status())
 
     def _ended(self, post: Post, how: str, expected: bool) -> None:
+        self._errors.pop(f"query log of {post.name}", None)
         if post.role is Role.VERIFIER:
             post.fill_at = time.monotonic() + VERIFY_EVERY
         elif not expected:
@@ -226,6 +227,8 @@ class Supervisor:
                 post.serving = _serving(message)
             case Role.WORKER, "flushed":
                 log.info("%s flushed %s cached answers", post.name, message.get("entries"))
+            case Role.WORKER, "unlogged":
+                self._note(f"query log of {post.name}", f"{post.name} serves without a query log: {message['reason']}")
             case Role.WORKER, "refused":
                 self._refused(post, str(message["reason"]))
             case Role.SUBSCRIPTION, "swap":

@@ -19,6 +19,7 @@ from tests.resolver.fake_portal import FakePortal, until
 
 SCRIPT = Path(__file__).with_name("node_process.py")
 ROOT = SCRIPT.parents[2]
+QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\x03com\0\0\1\0\1"  # a blocked name's A
 
 
 class Node:

@@ -5,6 +5,7 @@ The subscription runs in this process against a real portal on loopback; the tes
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from resolver import subscription
+from resolver import durable, subscription
 from resolver.children import receive, send
 from resolver.enrolment import enrol
 from resolver.policy_store import PolicyStore
@@ -148,6 +149,30 @@ def test_a_bad_offer_is_a_nack_with_the_reason_and_the_next_good_one_is_taken(
     better = portal.publish(4)
     until(lambda: portal.acked(better))
     until(lambda: running.said[-1]["error"] == "")
+
+
+def test_an_offer_refused_for_a_full_disk_is_taken_once_there_is_room(
+    portal: FakePortal, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscription, "AGAIN_AFTER", 0.05)
+    full = True
+    real = durable.write
+
+    def write(path: Path, data: bytes, mode: int = 0o600) -> None:
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, data, mode)
+
+    monkeypatch.setattr(durable, "write", write)
+    running = Supervised(state)
+    try:
+        offer = portal.publish(1)
+        until(lambda: len(portal.nacks) >= 2)
+        assert "No space left" in portal.nacks[0]["reason"] and not portal.acked(offer)
+        full = False
+        until(lambda: portal.acked(offer))
+    finally:
+        running.end()
 
 
 def test_a_base_that_is_damaged_on_the_way_is_a_nack(portal: FakePortal, running: Supervised) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
 import random
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
-from tests.resolver.node import ROOT, SCRIPT, Node, none_alive
-
-QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\x03com\0\0\1\0\1"
+from tests.resolver.node import QUERY, Node, none_alive
 
 
 @pytest.fixture
@@ -101,14 +95,6 @@ def _keep_asking(port: int, over: threading.Event, lost: list[int]) -> None:
             except TimeoutError:
                 missed.append(count)
     lost[:] = [count, *missed]
-
-
-def test_a_second_copy_is_refused_and_told_the_pid_of_the_first(node: Node) -> None:
-    node.start()
-    assert node.process is not None
-    second = subprocess.run(node.command(), env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
-    assert second.returncode == 1
-    assert f"already runs with {node.state} (pid {node.process.pid})" in second.stderr.decode()
 
 
 def test_socket_activation_shares_the_passed_sockets(node: Node, portal: FakePortal) -> None:
@@ -333,30 +319,3 @@ def test_a_worker_holds_its_own_sockets_and_nothing_else_of_the_supervisor(node:
     links = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
     assert not [one for one in links if one.endswith((".lock", "control.sock"))]
     assert sum(one.startswith("socket:") for one in links) == 3  # UDP, TCP, channel
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_started_as_root_it_binds_first_and_serves_as_another_user(portal: FakePortal) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        node = Node(Path(folder, "state"), portal)
-        node.options = ["--user=nobody"]
-        node.start()
-        try:
-            assert {Path(f"/proc/{pid}").stat().st_uid for pid in node.pids("worker")} == {
-                pwd.getpwnam("nobody").pw_uid
-            }
-            assert node.state.stat().st_uid == pwd.getpwnam("nobody").pw_uid
-            (pid, _) = node.pids("worker")
-            node.kill(pid)
-            until(lambda: pid not in node.pids("worker") and node.status()["workers_ready"] == 2)
-            assert node.served() == {None}
-        finally:
-            node.stop()
-
-
-def test_a_resolver_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "state"), "0", "1", "9", "fake"]
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
-    assert done.returncode == 1
-    assert "schoolgate node enroll" in done.stderr.decode()
