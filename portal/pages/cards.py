@@ -149,6 +149,6 @@ def _gate(view: GrantView, standing: InForce, names: Mapping[str, str], zone: Zo
                 "done", "shut", f"Ended {times.until_text(scope.window.ends_at or 0, zone)}", f"It opened {what}."
             )
         case Standing.REVOKED if standing.complete or not standing.expected:
-            return Gate("shut", "shut", f"Revoked {on}{after}", f"{what} is closed again.")
+            return Gate("shut", "shut", f"Revoked {on}{after}", f"Closed again: {what}.")
         case Standing.REVOKED:
             return Gate("shut", "wait", "Revoked, on its way", f"Closed {on} so far; waiting for {missing}.")

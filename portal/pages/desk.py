@@ -20,7 +20,7 @@ from portal.pages import cards, findings, frame, review_form, story, streams, ti
 from portal.pages.forms import Form
 from portal.pages.requests import shown
 from portal.pages.review_form import EntryRow
-from portal.pages.tables import Listing, listing
+from portal.pages.tables import listing
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
 from portal.queue import RequestView
@@ -69,18 +69,18 @@ def desk(visit: PersonVisit, show: str = "waiting", before: int | None = None) -
     show = show if show in _VIEWS else "waiting"
     sorting = listing(visit.request, "age", descending=True)
     with visit.reading() as session:
-        views, rows, counts = _queue(session, visit.actor, visit.now, show, before, sorting)
+        views, rows, counts = _queue(session, visit.actor, visit.now, show, before)
         older = views[-1].id if len(views) == PER_PAGE else None
         return visit.page(
             session,
             "desk/queue.html",
-            rows=rows,
+            rows=sorting.sort_rows(rows, _KEYS),
             counts=counts,
             listing=sorting,
             older=None if older is None else f"/desk?show={show}&before={older}",
             caption=f"Requests {_VIEWS[show][0]}",
             nothing=_NOTHING.get(show, ("No request here", "Choose another state above.")),
-            live=frame.live(f"/desk/events?show={show}", rows, counts),
+            live=frame.live(f"/desk/events?show={show}&before={before or 0}", rows, counts),
         )
 
 
@@ -88,17 +88,16 @@ _NOTHING = {"waiting": ("Nobody is waiting", "New requests appear here by themse
 
 
 @router.get("/desk/events")
-def desk_events(visit: PersonVisit, show: str = "waiting") -> EventSourceResponse:
+def desk_events(visit: PersonVisit, show: str = "waiting", before: int = 0) -> EventSourceResponse:
     access.require(access.may_see_every_request(visit.actor), "The service desk's queue is for reviewers.")
     show = show if show in _VIEWS else "waiting"
-    plain = Listing("/desk", "age", True, {})
     return streams.watch(
-        visit, lambda session, actor, now: frame.fingerprint(*_queue(session, actor, now, show, None, plain)[1:])
+        visit, lambda session, actor, now: frame.fingerprint(*_queue(session, actor, now, show, before or None)[1:])
     )
 
 
 def _queue(
-    session: Session, actor: Actor, now: float, show: str, before: int | None, sorting: Listing
+    session: Session, actor: Actor, now: float, show: str, before: int | None
 ) -> tuple[tuple[RequestView, ...], list[_Row], list[_Count]]:
     views = queue.find(session, actor, now, _VIEWS[show][1], before=before, limit=PER_PAGE)
     names = cards.site_names(session)
@@ -118,7 +117,7 @@ def _queue(
         )
         for key, (text, states) in _VIEWS.items()
     ]
-    return views, sorting.sort_rows(rows, _KEYS), counts
+    return views, rows, counts
 
 
 _KEYS = {

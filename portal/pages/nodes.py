@@ -23,6 +23,8 @@ router = APIRouter()
 SILENT = 20  # seconds without a word from a node: it is said to be silent
 SKEW_MS = 2_000  # a clock this far off is said to be wrong
 
+_REFUSED = Word("Refused the newest policy", "shut", "alert")
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -97,7 +99,7 @@ def _row(view: NodeView, names: Mapping[str, str], now: float) -> _Row:
 def _word(view: NodeView, silent: bool) -> Word:
     refused = view.nack_version is not None and view.nack_version > (view.acked or 0)
     if refused:
-        return Word("Refused the newest policy", "shut", "alert")
+        return _REFUSED
     if silent:
         return Word("Silent", "wait", "alert")
     if view.behind:
@@ -131,16 +133,10 @@ def _gate(rows: tuple[_Row, ...], trouble: str | None) -> Gate:
         return Gate(
             "wait", "alert", "No resolver is enrolled", "Decisions are kept and published; nobody serves them yet."
         )
+    title = f"{fresh} of {len(rows)} resolvers up to date"
     if fresh == len(rows):
-        return Gate(
-            "open",
-            "open",
-            f"{fresh} of {len(rows)} resolvers up to date",
-            "Every one serves the newest policy.",
-        )
-    return Gate(
-        "wait",
-        "wait",
-        f"{fresh} of {len(rows)} resolvers up to date",
-        "The others keep enforcing the last policy that they accepted.",
-    )
+        return Gate("open", "open", title, "Every one serves the newest policy.")
+    last = "A resolver that is behind keeps enforcing the last policy that it accepted."
+    if any(row.word == _REFUSED for row in rows):
+        return Gate("shut", "alert", title, last)
+    return Gate("wait", "wait", title, last)

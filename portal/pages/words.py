@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blocklists.policy import Action, Audience, AuthorityKind, Match, ReasonKind
-from portal.models import Role, State, Use
+from portal.models import State, Use
 
 Tone = Literal["open", "wait", "shut", "info", "done"]
 
@@ -58,14 +58,6 @@ MATCHES: dict[Match, Option] = {
     Match.SUBTREE: Option(Match.SUBTREE, "and all below it"),
     Match.EXACT: Option(Match.EXACT, "this name only"),
     Match.VIA: Option(Match.VIA, "only on the way"),
-}
-
-ROLES: dict[Role, str] = {
-    Role.REQUESTER: "employee",
-    Role.REVIEWER: "service-desk reviewer",
-    Role.ADMINISTRATOR: "administrator",
-    Role.AUDITOR: "auditor",
-    Role.DESIGNEE: "superintendent's designee",
 }
 
 AUTHORITIES: dict[AuthorityKind, str] = {

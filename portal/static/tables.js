@@ -1,11 +1,14 @@
-// Sorts and filters tables whose rows are all on the page. The links in the headings do the same by reload.
+// Sorts and filters tables whose rows are all on the page. The links in the headings do the same by reload. What somebody
+// chose stays when live.js brings new rows.
 
 const text = (cell) => cell.dataset.sort ?? cell.textContent.trim();
 const compare = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" }).compare;
 
-function sortBy(table, heading) {
-  const column = [...heading.parentNode.children].indexOf(heading);
-  const down = heading.getAttribute("aria-sort") === "ascending";
+const chosen = new Map(); // table id -> { column, down, words }
+const choiceOf = (table) => chosen.get(table.id) ?? chosen.set(table.id, {}).get(table.id);
+
+function sortBy(table, column, down) {
+  const heading = table.tHead.rows[0].cells[column];
   for (const other of heading.parentNode.children) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", down ? "descending" : "ascending");
   const rows = [...table.tBodies[0].rows].map((row) => [text(row.cells[column]), row]);
@@ -24,7 +27,10 @@ function makeSortable(table) {
     }
     handle.addEventListener("click", (event) => {
       event.preventDefault();
-      sortBy(table, heading);
+      const choice = choiceOf(table);
+      choice.column = [...heading.parentNode.children].indexOf(heading);
+      choice.down = heading.getAttribute("aria-sort") === "ascending";
+      sortBy(table, choice.column, choice.down);
     });
   }
 }
@@ -45,7 +51,8 @@ function makeFilterable(table) {
   label.append(field);
   place.prepend(label);
   place.append(said);
-  field.addEventListener("input", () => {
+  const filter = () => {
+    choiceOf(table).words = field.value;
     const wanted = field.value.trim().toLowerCase().split(/\s+/);
     let shown = 0;
     for (const row of table.tBodies[0].rows) {
@@ -53,7 +60,12 @@ function makeFilterable(table) {
       shown += row.hidden ? 0 : 1;
     }
     said.textContent = `${shown} of ${table.tBodies[0].rows.length} rows`;
-  });
+  };
+  field.addEventListener("input", filter);
+  if (choiceOf(table).words) {
+    field.value = choiceOf(table).words;
+    filter();
+  }
   field.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
 }
 
@@ -62,6 +74,8 @@ function start() {
     table.dataset.ready = "";
     makeSortable(table);
     makeFilterable(table);
+    const { column, down } = choiceOf(table);
+    if (column !== undefined) sortBy(table, column, down);
   }
 }
 

@@ -195,6 +195,22 @@ def test_a_table_is_sorted_and_searched_on_the_page(url: str, open_page: OpenPag
     expect(rows.filter(visible=True)).to_have_count(1)
 
 
+def test_a_search_in_the_queue_outlives_new_requests(url: str, open_page: OpenPage) -> None:
+    tess = _person(open_page, url, TEACHER)
+    tess.write_request(["Reddit"], PURPOSE)
+    tess.write_request(["Quora"], "Two views of one question.")
+    rosa = _person(open_page, url, REVIEWER)
+    rosa.go("/desk")
+    rows = rosa.page.locator("#queue tbody tr")
+    rosa.page.get_by_label("Find in this list").fill("two views")
+    expect(rows.filter(visible=True)).to_have_count(1)
+    number = tess.write_request(["Flickr"], PURPOSE)
+    rosa.page.get_by_label("Find in this list").blur()
+    expect(rosa.page.locator(f'#queue a[href="/desk/{number}"]')).to_be_attached()
+    expect(rows.filter(visible=True)).to_have_count(1)
+    expect(rosa.page.get_by_label("Find in this list")).to_have_value("two views")
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 def test_every_page_fits_its_window(url: str, open_page: OpenPage, width: int) -> None:
     tess = _person(open_page, url, TEACHER)

@@ -14,7 +14,7 @@ from blocklists.policy import Action, Audience, AuthorityKind, Entry, Hours, Mat
 from portal.delivery import Standing
 from portal.errors import FieldError, Invalid
 from portal.models import Role, State, Use
-from portal.pages import cards, forms, frame, review_form, story, tables, times, words
+from portal.pages import cards, forms, frame, review_form, sign_in, story, tables, times, words
 from portal.workflow import Event
 
 CHICAGO = ZoneInfo("America/Chicago")
@@ -27,7 +27,7 @@ CHICAGO = ZoneInfo("America/Chicago")
         (words.USES, Use),
         (words.AUDIENCES, Audience),
         (words.MATCHES, Match),
-        (words.ROLES, Role),
+        (sign_in._TITLES, Role),
         (words.AUTHORITIES, AuthorityKind),
         (words.ACTIONS, Action),
         (words.REASONS, ReasonKind),
