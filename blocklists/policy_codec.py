@@ -3,6 +3,9 @@
 `dump` is deterministic: the same policy, the same bytes. `load` is strict: duplicate keys, floats, unknown or missing
 fields and values out of bounds are refused with one declared error that names the path. Signatures and digests are
 over the stored bytes; `signature.py` has checked them before anything here runs.
+
+One decision changes one grant of thousands: grants are written and read one by one, and what was written or read
+before is remembered by value (`GRANTS_REMEMBERED`), so that a version costs what it changes.
 """
 
 from __future__ import annotations
@@ -15,19 +18,20 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from reprlib import repr as shown  # bounded in length and depth: what is refused may be huge, or nested deeply
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from blocklists import clients, names
-from blocklists.policy import EVERY_SITE, UNASSIGNED, Correction, CustomBlock, Entry, Match, Policy, Window
+from blocklists.policy import EVERY_SITE, UNASSIGNED, Correction, CustomBlock, Entry, Grant, Match, Policy, Window
 
 FORMAT = 1
 MAX_BYTES = 64 * 1024 * 1024
 MAX_INT = 2**53  # what every JSON reader carries exactly
 MAX_TIME = 32_503_680_000  # the year 3000: a calendar can hold every moment of a policy
 MAX_TEXT = 1000  # characters of one string
+GRANTS_REMEMBERED = 32_768  # about 1.5 kB each
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and halves that UTF-8 cannot hold
 
@@ -38,7 +42,21 @@ class BadPolicy(ValueError):
 
 def dump(policy: Policy) -> bytes:
     """Return the canonical bytes of `policy`: JSON, keys in the order of the fields, no spaces, UTF-8."""
-    return json.dumps(_plain(policy), ensure_ascii=False, separators=(",", ":")).encode()
+    parts = (f'"{name}":{_part_text(name, getattr(policy, name))}' for name in _fields(Policy))
+    return ("{" + ",".join(parts) + "}").encode()
+
+
+def _part_text(name: str, value: Any) -> str:
+    return f"[{','.join(map(_grant_text, value))}]" if name == "grants" else _text(_plain(value))
+
+
+@lru_cache(GRANTS_REMEMBERED)
+def _grant_text(grant: Grant) -> str:
+    return _text(_plain(grant))
+
+
+def _text(plain: Any) -> str:
+    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
@@ -59,17 +77,62 @@ def load(data: bytes) -> Policy:
     """Return the policy that `data` holds, or raise `BadPolicy`."""
     if len(data) > MAX_BYTES:
         raise BadPolicy(f"a policy has at most {MAX_BYTES} bytes; this one has {len(data)}")
+    return _load_by_parts(data) or _load_whole(data)
+
+
+def _load_whole(data: bytes) -> Policy:
+    plain = _json(data)
+    if isinstance(plain, dict) and plain.get("format") != FORMAT:
+        raise BadPolicy(f"format {shown(plain.get('format'))}: this program reads format {FORMAT}")
+    policy: Policy = _reader(Policy)(plain, "policy")
+    for grant in policy.grants:
+        _check_grant(grant)
+    _check(policy)
+    return policy
+
+
+_GRANTS, _NEXT, _FIRST = b'"grants":[', b'],"corrections":', b'{"number":'
+
+
+def _load_by_parts(data: bytes) -> Policy | None:
+    """The policy of bytes that `dump` wrote, its grants read one by one; None when they are not quite that.
+
+    The marks cannot stand inside a string, where a quotation mark is written `\\"`. So what is cut out of valid JSON
+    here is valid, and is put in where it was: the same bytes are read as the same policy by either way.
+    """
+    start = data.find(_GRANTS) + len(_GRANTS)
+    end = data.find(_NEXT, start)
+    if start < len(_GRANTS) or end <= start or not data.startswith(_FIRST, start):
+        return None
     try:
-        plain = json.loads(data.decode(), object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
+        grants = tuple(map(_grant_of, _pieces(data[start:end])))
+        rest = _load_whole(data[:start] + data[end:])
+        _unique("grants", (grant.number for grant in grants))
+    except BadPolicy:
+        return None  # read as a whole, it says where
+    return dataclasses.replace(rest, grants=grants)
+
+
+def _pieces(data: bytes) -> list[bytes]:
+    first, *more = data.split(b"}," + _FIRST)
+    pieces = [first, *[_FIRST + piece for piece in more]]
+    return [*[piece + b"}" for piece in pieces[:-1]], pieces[-1]]
+
+
+@lru_cache(GRANTS_REMEMBERED)
+def _grant_of(data: bytes) -> Grant:
+    grant: Grant = _reader(Grant)(_json(data), "grant")
+    _check_grant(grant)
+    return grant
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode(), object_pairs_hook=_object, parse_float=_no_float, parse_constant=_no_float)
     except BadPolicy:
         raise
     except (ValueError, RecursionError) as error:
         raise BadPolicy(f"this is not JSON: {error}") from None
-    if isinstance(plain, dict) and plain.get("format") != FORMAT:
-        raise BadPolicy(f"format {shown(plain.get('format'))}: this program reads format {FORMAT}")
-    policy: Policy = _reader(Policy)(plain, "policy")
-    _check(policy)
-    return policy
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -177,12 +240,6 @@ def _check(policy: Policy) -> None:
             _network(network, where)
         for address in group.asked:
             _address(address, where)
-    for grant in policy.grants:
-        where = f"policy.grants {grant.number}"
-        _window(grant.window, where)
-        for entry in grant.entries:
-            _name(entry.name, where)
-        _sites(grant.sites, where)
     matched: tuple[Correction | CustomBlock | Entry, ...] = (*policy.corrections, *policy.blocks, *policy.protected)
     for item in matched:
         _name(item.name, "policy")
@@ -197,6 +254,14 @@ def _check(policy: Policy) -> None:
         _name(brake.name, f"policy.brakes {brake.number}")
     for name in policy.own:
         _name(name, "policy.own")
+
+
+def _check_grant(grant: Grant) -> None:
+    where = f"policy.grants {grant.number}"
+    _window(grant.window, where)
+    for entry in grant.entries:
+        _name(entry.name, where)
+    _sites(grant.sites, where)
 
 
 def _unique(where: str, ids: Iterable[object]) -> None:

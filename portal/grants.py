@@ -6,16 +6,20 @@ Moments are typed in the district's zone; what is stored are seconds since 1970.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, desc, or_, update
+import sqlalchemy
+from sqlalchemy import ColumnElement, Text, cast, desc, or_, update
 from sqlmodel import Session, col, select
 
 from blocklists import names, windows
 from blocklists.policy import EVERY_SITE, Audience, Authority, AuthorityKind, Entry, Grant, Hours, Match, Window
+from blocklists.policy_codec import GRANTS_REMEMBERED
 from portal import access, district, moments
 from portal.access import Actor
 from portal.catalogue import Catalogue
@@ -274,17 +278,44 @@ def _having(status: GrantStatus, now: int) -> list[ColumnElement[bool]]:
 
 
 def live(session: Session, now: float) -> tuple[Grant, ...]:
-    """Return what belongs into a policy made now: every grant neither revoked nor ended, by number."""
-    query = select(GrantRow).where(col(GrantRow.revoked_at).is_(None)).order_by(col(GrantRow.id))
+    """Return what belongs into a policy made now: every grant neither revoked nor ended, by number.
+
+    Plain columns, not rows: of thousands of grants all but one were read for the version before, and are remembered
+    by what their columns hold.
+    """
+    columns = (GrantRow.id, GrantRow.authority, GrantRow.request_id, GrantRow.starts_at, GrantRow.ends_at)
+    texts = (GrantRow.entries, GrantRow.sites, GrantRow.audiences, GrantRow.hours)
+    query = sqlalchemy.select(*map(col, columns), *(cast(col(one), Text) for one in texts))
+    query = query.where(col(GrantRow.revoked_at).is_(None)).order_by(col(GrantRow.id))
     query = query.where(or_(col(GrantRow.ends_at).is_(None), col(GrantRow.ends_at) > int(now)))
-    found: list[Grant] = []
-    for row in session.exec(query):
-        assert row.id is not None
-        scope = _scope(row)
-        number = row.request_id if row.authority is AuthorityKind.REQUEST and row.request_id is not None else row.id
-        authority = Authority(row.authority, number)
-        found.append(Grant(row.id, authority, scope.entries, scope.sites, scope.audiences, scope.window))
-    return tuple(found)
+    return tuple(_policy_grant(*row) for row in session.execute(query))
+
+
+@lru_cache(GRANTS_REMEMBERED)
+def _policy_grant(
+    number: int,
+    kind: AuthorityKind,
+    request_id: int | None,
+    starts_at: int,
+    ends_at: int | None,
+    entries: str,
+    sites: str,
+    audiences: str,
+    hours: str,
+) -> Grant:
+    """Columns of one row, the JSON ones as text, as the policy's grant."""
+    authority = Authority(kind, request_id if kind is AuthorityKind.REQUEST and request_id is not None else number)
+    row = GrantRow(
+        authority=kind,
+        entries=json.loads(entries),
+        sites=json.loads(sites),
+        audiences=json.loads(audiences),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        hours=json.loads(hours),
+    )
+    scope = _scope(row)
+    return Grant(number, authority, scope.entries, scope.sites, scope.audiences, scope.window)
 
 
 def _scope(row: GrantRow) -> Scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import time
@@ -55,6 +56,8 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
                     timeout_graceful_shutdown=5,
                 )
             )
+            gc.collect()
+            gc.freeze()  # what was loaded stays: a collection in the middle of a publication does not walk through it
             server.run()
             engine.dispose()
     except (BadKey, BadSeed, DatabaseInUse) as error:

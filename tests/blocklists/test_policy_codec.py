@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -306,3 +307,27 @@ def test_a_switch_is_read_as_its_word() -> None:
         ServiceSwitch("youtube", Switch.ALLOW),
         ServiceSwitch("tiktok", Switch.BLOCK),
     )
+
+
+@given(st.data())
+def test_read_by_parts_and_read_whole_are_the_same_policy(data: st.DataObject) -> None:
+    good = dump(RICH)
+    at = data.draw(st.integers(0, len(good) - 1))
+    piece = data.draw(
+        st.sampled_from([b'"', b"]", b"[", b"}", b'},{"number":', b'"grants":[', b'],"corrections":', b"1"])
+    )
+    cut = data.draw(st.integers(0, 12))
+    mutated = good[:at] + piece + good[at + cut :]
+    by_parts = policy_codec._load_by_parts(mutated)
+    try:
+        whole = policy_codec._load_whole(mutated)
+    except BadPolicy:
+        assert by_parts is None
+    else:
+        assert by_parts in (None, whole)
+
+
+def test_a_name_that_looks_like_the_start_of_a_grant_is_only_text() -> None:
+    odd = '"grants":[{"number":},{"number":],"corrections":['
+    policy = replace(RICH, portal=odd)
+    assert policy_codec._load_by_parts(dump(policy)) == load(dump(policy)) == policy
