@@ -26,7 +26,7 @@ def test_an_entry_ends_at_its_time() -> None:
 
 
 def test_a_flood_throws_out_its_own_kind() -> None:
-    cache = Cache(100 * (OVERHEAD + 100))
+    cache = Cache(100 * (OVERHEAD + 200))
     cache.put(key("hot.test"), answer())
     for number in range(5000):
         cache.put(key(f"r{number}.test"), answer())
