@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from resolver.policy_store import PolicyStore
 from resolver.querylog import Ring, ring_path
 from resolver.sockets import Pair
 from resolver.worker import RING_BYTES, WorkerSetup
+
+_RESERVE = 64 * 1024  # bytes of disk beside a ring's own
 
 WorkerMain = Callable[[WorkerSetup], int]
 
@@ -39,8 +42,14 @@ def worker(number: int, main: WorkerMain, pair: Pair, config: ResolverConfig) ->
 
 
 def _reserve_ring(config: ResolverConfig, number: int) -> None:
-    """Make the worker's ring with all its blocks: on a full disk, writing to a hole of a mapped file is SIGBUS."""
+    """Make the worker's ring with all its blocks: on a full disk, writing to a hole of a mapped file is SIGBUS.
+
+    Raises `OSError`.
+    """
     path = ring_path(config.state, number)
+    disk = os.statvfs(config.state)
+    if not path.exists() and disk.f_bavail * disk.f_frsize < RING_BYTES + _RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     Ring.create(path, RING_BYTES).close()
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

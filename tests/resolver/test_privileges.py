@@ -48,7 +48,7 @@ def test_a_disk_that_takes_nothing_leaves_the_gate_enforcing_and_says_so(
     how: str, tmp_path: Path, portal: FakePortal
 ) -> None:
     (tmp_path / "disk").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path / "disk")]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(tmp_path / "disk")]
     if subprocess.run(mount, capture_output=True).returncode != 0:
         pytest.skip("this container may not mount")
     node = Node(tmp_path / "disk/state", portal, worker="real")
