@@ -16,13 +16,17 @@ A name matches an entry when it equals it or (subtree) lies below it, by labels.
 verdict uses the union of their categories over all matching ancestors. A service that the group's policy allows takes
 the name out of that service's category (in step 7 only), whichever of the category's lists holds it.
 
+A *mode* that is on for the group changes steps 6 and 7 while it lasts: testing leaves out the grants that it suspends;
+a lock-down leaves out every grant and blocks every category; emergency open allows what step 7 would block. A group
+that is only *observed* allows it too, and says what it would have been. None of them reaches steps 1 to 5.
+
 `now` is never earlier than the policy's `created_at`: a clock set back cannot reopen what had ended before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from blocklists import names, windows
 from blocklists.base import Listing, ListKind
@@ -35,6 +39,8 @@ from blocklists.policy import (
     CustomBlock,
     Grant,
     Match,
+    Mode,
+    ModeKind,
     Reason,
     ReasonKind,
     Verdict,
@@ -99,10 +105,15 @@ class _Question:
     openings: tuple[tuple[str, Opening], ...] = ()  # set by step 6: what touches this name, in force or not
     valid_until: float = FOREVER  # set by step 6: when the first of them may start or end
     found: str = ""
+    modes: tuple[Mode, ...] = ()  # set by step 6: those that are on now
     ancestors: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.ancestors = tuple(names.ancestors(self.name))
+
+    def mode(self, kind: ModeKind) -> Mode | None:
+        """The mode of this kind that is on now, if any."""
+        return next((mode for mode in self.modes if mode.kind is kind), None)
 
     def touched_by(self, above: str, match: Match, grant: int = 0) -> bool:
         """True when an entry at `above` (the name or an ancestor) matches. `via` matches like a subtree, but only
@@ -173,6 +184,7 @@ def _own(question: _Question) -> Verdict | None:
 
 def _grants_and_blocks(question: _Question) -> Verdict | None:
     rules = question.rules
+    _find_modes(question)
     _find_openings(question)
     if not question.openings and not rules.blocks:
         return None
@@ -209,9 +221,21 @@ def _grants_and_blocks(question: _Question) -> Verdict | None:
     return Verdict(Action.ALLOW, reason, lifted=lifted, valid_until=question.valid_until)
 
 
+def _find_modes(question: _Question) -> None:
+    """Note the modes that are on, and when one starts or ends, or observing does."""
+    rules = question.rules
+    changes = [mode.ends_at if mode.starts_at <= question.now else mode.starts_at for mode in rules.modes]
+    changes += [] if rules.observe_until is None else [rules.observe_until]
+    question.valid_until = min((at for at in changes if at > question.now), default=FOREVER)
+    question.modes = tuple(mode for mode in rules.modes if mode.starts_at <= question.now < mode.ends_at)
+
+
 def _find_openings(question: _Question) -> None:
     """Note the grants' entries that touch this name, and when the first of them may start or end."""
     rules = question.rules
+    if question.mode(ModeKind.LOCK_DOWN) is not None:
+        return
+    suspended = {number for mode in question.modes for number in mode.suspended}
     question.openings = tuple(
         [
             (above, opening)
@@ -219,19 +243,33 @@ def _find_openings(question: _Question) -> None:
             for above in question.ancestors
             if above in layer
             for opening in layer[above]
-            if question.touched_by(above, opening.match, opening.grant.number)
+            if question.touched_by(above, opening.match, opening.grant.number) and opening.grant.number not in suspended
         ]
     )
     if question.openings:
         question.valid_until = min(
-            windows.next_change(opening.grant.window, question.now, rules.zone) for _, opening in question.openings
+            question.valid_until,
+            *(windows.next_change(opening.grant.window, question.now, rules.zone) for _, opening in question.openings),
         )
 
 
 def _listed_or_switched(question: _Question) -> Verdict | None:
     verdict = _listed(question)
-    if verdict is None and question.listings:
-        question.found = f"{_listed_by(question, question.listings[0])}, not blocked for this group"
+    if verdict is None:
+        if question.listings:
+            question.found = f"{_listed_by(question, question.listings[0])}, not blocked for this group"
+        return None
+    if question.mode(ModeKind.LOCK_DOWN) is not None:
+        return verdict
+    if (mode := question.mode(ModeKind.OPEN)) is not None:
+        question.found += f"; mode {mode.number} opens it"
+        reason = replace(verdict.reason, kind=ReasonKind.MODE, number=mode.number)
+        return Verdict(Action.ALLOW, reason, lifted=verdict.reason, valid_until=question.valid_until)
+    until = question.rules.observe_until
+    if until is not None and question.now < until:
+        question.found += "; this group is only observed yet"
+        reason = replace(verdict.reason, kind=ReasonKind.OBSERVED)
+        return Verdict(Action.ALLOW, reason, lifted=verdict.reason, valid_until=question.valid_until)
     return verdict
 
 
@@ -239,12 +277,14 @@ def _listed(question: _Question) -> Verdict | None:
     """Step 7, also asked by step 6 for what a grant lifts. Among the listings that block, the one that explains best is
     told: a service's own switch, then a service's bundle, then a plain list; of equals the most specific."""
     rules = question.rules
-    opened = {rules.base.lists[listing.list].category for listing in question.listings if listing.list in rules.allowed}
+    closed = question.mode(ModeKind.LOCK_DOWN) is not None
+    allowed, blocked = (NO_GRANTS, rules.strict) if closed else (rules.allowed, rules.blocked)
+    opened = {rules.base.lists[listing.list].category for listing in question.listings if listing.list in allowed}
     blocking = [
         listing
         for listing in question.listings
         if listing.list in rules.by_switch
-        or (listing.list in rules.blocked and rules.base.lists[listing.list].category not in opened)
+        or (listing.list in blocked and rules.base.lists[listing.list].category not in opened)
     ]
     if not blocking:
         return None

@@ -41,6 +41,14 @@ class AnswerStyle(StrEnum):
     REFUSED = "refused"
 
 
+class ModeKind(StrEnum):
+    """What a prepared overlay does to its groups while it lasts. None opens a locked category."""
+
+    TESTING = "testing"  # suspends the grants it names
+    LOCK_DOWN = "lock-down"  # the strictest policy, no grants
+    OPEN = "open"  # emergency: what categories and services block is allowed
+
+
 class AuthorityKind(StrEnum):
     REQUEST = "request"
     REGISTER = "register"
@@ -72,6 +80,7 @@ class Group:
     asked: tuple[str, ...]  # addresses of ours: a client that asked one of these is in this group
     blocks: tuple[str, ...]  # category ids; locked categories are blocked without being named
     services: tuple[ServiceSwitch, ...]
+    observe_until: int | None = None  # until then its categories and services are logged as they would block, and allow
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +151,19 @@ class CustomBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """An overlay that was switched on for these groups; it ends by itself, by the resolver's own clock."""
+
+    number: int
+    kind: ModeKind
+    sites: tuple[str, ...]  # site ids, or EVERY_SITE alone
+    audiences: tuple[Audience, ...]
+    starts_at: int
+    ends_at: int
+    suspended: tuple[int, ...] = ()  # numbers of grants that do not count meanwhile
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One version of everything that a decision can change, and the digest of the base it was made for."""
 
@@ -161,6 +183,7 @@ class Policy:
     brakes: tuple[Brake, ...]
     blocks: tuple[CustomBlock, ...]
     own: tuple[str, ...]  # the district's own names: answered by local records or conditional forwarding
+    modes: tuple[Mode, ...] = ()
 
 
 class Action(StrEnum):
@@ -181,6 +204,8 @@ class ReasonKind(StrEnum):
     SERVICE = "service"  # the group's switch for one service
     CATEGORY = "category"
     DEFAULT = "default"
+    OBSERVED = "observed"  # would be blocked; this group is only observed yet
+    MODE = "mode"  # a mode that is on for this group
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +217,7 @@ class Reason:
     category: str | None = None
     list: str | None = None
     service: str | None = None
-    number: int | None = None  # of the grant, brake or custom block
+    number: int | None = None  # of the grant, brake, custom block or mode
     authority: Authority | None = None
 
 

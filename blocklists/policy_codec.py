@@ -226,7 +226,7 @@ def _check(policy: Policy) -> None:
         raise BadPolicy(f"policy.zone: {shown(policy.zone)} is not a time zone") from None
     _unique("categories", (category.id for category in policy.categories))
     _unique("groups", (group.id for group in policy.groups))
-    for kind in ("grants", "corrections", "brakes", "blocks"):
+    for kind in ("grants", "corrections", "brakes", "blocks", "modes"):
         _unique(kind, (item.number for item in getattr(policy, kind)))
     known = {category.id for category in policy.categories}
     for group in policy.groups:
@@ -235,6 +235,7 @@ def _check(policy: Policy) -> None:
             raise BadPolicy(f"{where}: this word is reserved")
         if unknown := set(group.blocks) - known:
             raise BadPolicy(f"{where}: no category {shown(sorted(unknown)[0])}")
+        _moment(group.observe_until or 0, where)
         _unique(f"{where} services", (switch.service for switch in group.services))
         for network in group.networks:
             _network(network, where)
@@ -250,6 +251,10 @@ def _check(policy: Policy) -> None:
             raise BadPolicy(f"policy.corrections {correction.number}: `*` stands alone")
     for block in policy.blocks:
         _sites(block.sites, f"policy.blocks {block.number}")
+    for mode in policy.modes:
+        where = f"policy.modes {mode.number}"
+        _sites(mode.sites, where)
+        _window(Window(mode.starts_at, mode.ends_at), where)
     for brake in policy.brakes:
         _name(brake.name, f"policy.brakes {brake.number}")
     for name in policy.own:

@@ -23,6 +23,7 @@ from blocklists.policy import (
     Grant,
     Group,
     Match,
+    Mode,
     Policy,
     Switch,
 )
@@ -58,6 +59,9 @@ class Rules:
     blocked: frozenset[int]  # lists that this group's categories and service switches block
     by_switch: frozenset[int]  # those of `blocked` that a service's own switch blocks
     allowed: frozenset[int]  # services that this group's switches allow
+    strict: frozenset[int]  # every list: what a lock-down blocks
+    observe_until: int | None
+    modes: tuple[Mode, ...]  # that touch this group, by number
     carved: tuple[frozenset[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
 
 
@@ -125,7 +129,13 @@ class _Builder:
             if scope in self._grants
         )
         switches = {one.service: one.switch for one in group.services}
-        return self._make(frozenset(group.blocks), switches, layers, self._blocks(group))
+        modes = tuple(
+            mode
+            for mode in self._policy.modes
+            if (group.site in mode.sites or EVERY_SITE in mode.sites) and group.audience in mode.audiences
+        )
+        blocks = frozenset(group.blocks)
+        return self._make(blocks, switches, layers, self._blocks(group), group.observe_until, modes)
 
     def _blocks(self, group: Group) -> tuple[CustomBlock, ...]:
         """Guests take the students' blocks (and, unlike them, no grant that does not name guests)."""
@@ -155,12 +165,16 @@ class _Builder:
         switches: dict[str, Switch],
         layers: tuple[_Layer, ...],
         customs: tuple[CustomBlock, ...],
+        observe_until: int | None = None,
+        modes: tuple[Mode, ...] = (),
     ) -> Rules:
         identity = (
             blocks,
             frozenset(switches.items()),
             tuple(id(layer) for layer in layers),  # layers are interned, and live as long as this builder
             tuple(block.number for block in customs),
+            observe_until,
+            tuple(mode.number for mode in modes),
         )
         if identity in self._made:
             return self._made[identity]
@@ -185,6 +199,9 @@ class _Builder:
             blocked=frozenset((by_category | by_switch) - allowed),
             by_switch=by_switch,
             allowed=allowed,
+            strict=frozenset(range(len(self._base.lists))),
+            observe_until=observe_until,
+            modes=modes,
             carved=tuple(one for one in carved if one),
         )
         self._made[identity] = rules

@@ -82,6 +82,8 @@ REASONS: dict[ReasonKind, str] = {
     ReasonKind.SERVICE: "this group's setting for one service",
     ReasonKind.CATEGORY: "a category that is blocked for this group",
     ReasonKind.DEFAULT: "no rule forbids it",
+    ReasonKind.OBSERVED: "observing: it would be blocked, and is only logged yet",
+    ReasonKind.MODE: "a mode that an administrator switched on",
 }
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
