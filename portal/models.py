@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Column, Enum, LargeBinary, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from blocklists.policy import AnswerStyle, Audience, AuthorityKind, Match, Switch
+from blocklists.policy import AnswerStyle, Audience, AuthorityKind, Match, ModeKind, Switch
 
 # Constraints have names, so that a later migration can change them on every database.
 SQLModel.metadata.naming_convention = {
@@ -74,6 +74,12 @@ class District(SQLModel, table=True):
     contact: str = ""  # the service desk: mailto: or tel:
     term_ends_on: str  # ISO date: the prefilled end of a request
     own_names: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    colour: str = ""  # `#1f6feb`, of the pages' head; empty: the product's own
+    terms: list[dict[str, str]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    staff_social_media: bool | None = None  # incidental use from staff networks; None: not answered yet
+    answered_by: str = ""  # who answered that, as the audit names them
+    answered_at: int | None = Field(default=None, sa_type=BigInteger)
+    settled_at: int | None = Field(default=None, sa_type=BigInteger)  # an administrator saved the settings
     demo: bool = False
     created_at: int = Field(sa_type=BigInteger)
 
@@ -95,6 +101,7 @@ class ClientGroup(SQLModel, table=True):
     networks: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     asked: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     blocks: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    observe_until: int | None = Field(default=None, sa_type=BigInteger)  # None: enforced
     revision: int = 1
 
 
@@ -247,6 +254,57 @@ class CorrectionRow(SQLModel, table=True):
     created_at: int = Field(sa_type=BigInteger)
     confirmed_by: int | None = Field(default=None, foreign_key="account.id")  # second person, locked categories
     ended_at: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class CustomBlockRow(SQLModel, table=True):
+    """An administrator's ordinary block, scoped like a grant."""
+
+    __tablename__ = "custom_block"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    match: Match = _word(Match)
+    sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    audiences: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    reason: str
+    review_on: str
+    created_by: int = Field(foreign_key="account.id")
+    created_at: int = Field(sa_type=BigInteger)
+    ended_at: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class ModeRow(SQLModel, table=True):
+    """A prepared overlay on sites and audiences, to be switched on with two taps."""
+
+    __tablename__ = "mode"
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: ModeKind = _word(ModeKind)
+    title: str
+    sites: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    audiences: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    pins: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # names opened meanwhile
+    suspended: list[int] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # grants
+    minutes: int  # how long it lasts by itself
+    created_by: int = Field(foreign_key="account.id")
+    created_at: int = Field(sa_type=BigInteger)
+    retired_at: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class ModeRun(SQLModel, table=True):
+    """One time that a mode was on. `id` is the mode's number in policies, logs and pages."""
+
+    __tablename__ = "mode_run"
+
+    id: int | None = Field(default=None, primary_key=True)
+    mode_id: int = Field(foreign_key="mode.id", index=True)
+    drill: bool = False
+    reason: str
+    started_by: int = Field(foreign_key="account.id")
+    starts_at: int = Field(sa_type=BigInteger)
+    ends_at: int = Field(index=True, sa_type=BigInteger)  # moved forward when it is ended by hand
+    ended_by: int | None = Field(default=None, foreign_key="account.id")
+    grant_id: int | None = Field(default=None, foreign_key="grant_.id")  # that opens the pins
 
 
 class BaseFile(SQLModel, table=True):

@@ -75,6 +75,12 @@ def upgrade() -> None:
         sa.Column("contact", sa.String(), nullable=False),
         sa.Column("term_ends_on", sa.String(), nullable=False),
         sa.Column("own_names", sa.JSON(), nullable=False),
+        sa.Column("colour", sa.String(), nullable=False),
+        sa.Column("terms", sa.JSON(), nullable=False),
+        sa.Column("staff_social_media", sa.Boolean(), nullable=True),
+        sa.Column("answered_by", sa.String(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=True),
+        sa.Column("settled_at", sa.BigInteger(), nullable=True),
         sa.Column("demo", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_district")),
@@ -139,6 +145,7 @@ def upgrade() -> None:
         sa.Column("networks", sa.JSON(), nullable=False),
         sa.Column("asked", sa.JSON(), nullable=False),
         sa.Column("blocks", sa.JSON(), nullable=False),
+        sa.Column("observe_until", sa.BigInteger(), nullable=True),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["site.id"], name=op.f("fk_client_group_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_client_group")),
@@ -329,6 +336,58 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("request_note", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_request_note_request_id"), ["request_id"], unique=False)
+
+    op.create_table(
+        "custom_block",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("match", sa.String(length=32), nullable=False),
+        sa.Column("sites", sa.JSON(), nullable=False),
+        sa.Column("audiences", sa.JSON(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("review_on", sa.String(), nullable=False),
+        sa.Column("created_by", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["created_by"], ["account.id"], name=op.f("fk_custom_block_created_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_custom_block")),
+    )
+    op.create_table(
+        "mode",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("title", sa.String(), nullable=False),
+        sa.Column("sites", sa.JSON(), nullable=False),
+        sa.Column("audiences", sa.JSON(), nullable=False),
+        sa.Column("pins", sa.JSON(), nullable=False),
+        sa.Column("suspended", sa.JSON(), nullable=False),
+        sa.Column("minutes", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("retired_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["created_by"], ["account.id"], name=op.f("fk_mode_created_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mode")),
+    )
+    op.create_table(
+        "mode_run",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("mode_id", sa.Integer(), nullable=False),
+        sa.Column("drill", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.String(), nullable=False),
+        sa.Column("started_by", sa.Integer(), nullable=False),
+        sa.Column("starts_at", sa.BigInteger(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_by", sa.Integer(), nullable=True),
+        sa.Column("grant_id", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(["ended_by"], ["account.id"], name=op.f("fk_mode_run_ended_by")),
+        sa.ForeignKeyConstraint(["grant_id"], ["grant_.id"], name=op.f("fk_mode_run_grant_id")),
+        sa.ForeignKeyConstraint(["mode_id"], ["mode.id"], name=op.f("fk_mode_run_mode_id")),
+        sa.ForeignKeyConstraint(["started_by"], ["account.id"], name=op.f("fk_mode_run_started_by")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_mode_run")),
+    )
+    with op.batch_alter_table("mode_run", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_mode_run_ends_at"), ["ends_at"], unique=False)
+        batch_op.create_index(batch_op.f("ix_mode_run_mode_id"), ["mode_id"], unique=False)
 
     for statement in POSTGRESQL if op.get_bind().dialect.name == "postgresql" else SQLITE:
         op.execute(statement)
