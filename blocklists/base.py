@@ -3,10 +3,11 @@
 A static trie of reversed-label keys (`com.facebook.`) gives each key a small integer; that names a *set*: which lists
 hold the key, and which lists except it. Workers share the pages of the file.
 
-Layout, little-endian: magic, four u32 lengths (manifest, values, trie, reserved 0), manifest (JSON), values (u16 per
-key, by trie id), trie (marisa), each section padded to eight bytes. marisa opens damaged files without complaint or
-crashes, so the digest of the whole file is compared before anything is mapped; the digest is trusted because a signed
-policy names it. Head, manifest and values are checked even so: what does not fit together is `BadBase`.
+Layout, little-endian: magic, four u32 lengths (manifest, values, trie, reserved 0), manifest (JSON), values (by trie
+id; a byte per key while 256 sets are enough, else u16), trie (marisa), each section padded to eight bytes. marisa opens
+damaged files without complaint or crashes, so the digest of the whole file is compared before anything is mapped; the
+digest is trusted because a signed policy names it. Head, manifest and values are checked even so: what does not fit
+together is `BadBase`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import marisa_trie
 
@@ -65,9 +66,9 @@ class ListSet:
     excepts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """One reason for a name to be listed: the list's index in the base, and the entry that matched."""
+class Listing(NamedTuple):
+    """One reason for a name to be listed: the list's index in the base, and the entry that matched. A named tuple, for
+    it is made for every listed question, and costs a third of a frozen dataclass."""
 
     list: int
     entry: str
@@ -77,13 +78,18 @@ def _padding(size: int) -> int:
     return -size % 8
 
 
+def value_size(sets: int) -> int:
+    """Return the bytes of one value in a base with this many sets."""
+    return 1 if sets <= 256 else 2
+
+
 def assemble(lists: tuple[ListInfo, ...], sets: tuple[ListSet, ...], values: bytes, trie: bytes) -> bytes:
-    """Return the bytes of a base. `values` holds one little-endian u16 per trie id: an index into `sets`."""
+    """Return the bytes of a base. `values` holds an index into `sets` per trie id, as wide as `value_size` says."""
     manifest = json.dumps(
         {
             "lists": [asdict(one) for one in lists],
             "sets": [[list(one.holds), list(one.excepts)] for one in sets],
-            "keys": len(values) // 2,
+            "keys": len(values) // value_size(len(sets)),
         },
         ensure_ascii=False,
         separators=(",", ":"),
@@ -120,9 +126,10 @@ class Base:
         self.digest = digest
         self._map = view
         self.lists, self.sets, self.keys = _read_manifest(bytes(sections[0]))
-        if values_size != 2 * self.keys:
+        width = value_size(len(self.sets))
+        if values_size != width * self.keys:
             raise BadBase(f"the base has {values_size} bytes of values for {self.keys} keys")
-        self._values = sections[1].cast("H")
+        self._values = sections[1].cast("B" if width == 1 else "H")
         self._trie = _map_trie(sections[2])
         if len(self._trie) != self.keys:
             raise BadBase(f"the base's trie has {len(self._trie)} keys where its manifest counts {self.keys}")
@@ -163,6 +170,10 @@ class Base:
         matches: list[tuple[str, int]] = list(self._trie.iter_prefixes_with_ids(names.key(name)))
         if not matches:
             return ()
+        if len(matches) == 1:  # nearly always; what a key excepts is never what it holds
+            key, number = matches[0]
+            entry = name[1 - len(key) :]  # a key is as long as its name and the final dot
+            return tuple([Listing(index, entry) for index in self.sets[self._values[number]].holds])
         found: list[Listing] = []
         excepted: set[int] = set()
         for key, number in reversed(matches):
@@ -170,7 +181,7 @@ class Base:
             if one.excepts:
                 excepted.update(one.excepts)
             if one.holds:
-                entry = names.from_key(key)
+                entry = name[1 - len(key) :]
                 found += [Listing(index, entry) for index in one.holds if index not in excepted]
         return tuple(found)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import marisa_trie
 
 from blocklists import names
-from blocklists.base import MAX_SETS, ListInfo, ListKind, ListSet, assemble
+from blocklists.base import MAX_SETS, ListInfo, ListKind, ListSet, assemble, value_size
 from blocklists.seed import Seed
 
 
@@ -61,7 +61,8 @@ def compile_base(sources: Iterable[Source], progress: Callable[[str, int], None]
     keys = _without_subsumed(folder.keys, folder.sets)
     sets, numbers = _renumbered(set(keys.values()), folder.sets)
     trie = marisa_trie.Trie(keys)
-    values = array.array("H", bytes(2 * len(keys)))
+    width = value_size(len(sets))
+    values = array.array("B" if width == 1 else "H", bytes(width * len(keys)))
     for key, number in keys.items():
         values[trie[key]] = numbers[number]
     return assemble(tuple(infos), sets, values.tobytes(), trie.tobytes())

@@ -88,6 +88,16 @@ def test_exceptions_and_bundles_are_those_that_were_written(written: list[list[t
             assert any(names.is_at_or_below(one, kept) for kept in bundle)
 
 
+@pytest.mark.parametrize("sets", [255, 256, 257, 300])
+def test_a_base_of_many_combinations_has_wider_values(sets: int) -> None:
+    """Name number n is in the lists of n's bits: every combination but one is another set."""
+    bits = [[f"n{number}" for number in range(1, sets + 1) if number >> bit & 1] for bit in range(9)]
+    base = open_base(compile_base([source(f"bit{bit}", "adult", found) for bit, found in enumerate(bits)]))
+    assert len(base.sets) == sets
+    for number in range(1, sets + 1):
+        assert sum(1 << listing.list for listing in base.listings(f"n{number}")) == number
+
+
 def test_a_name_below_another_of_the_same_list_is_left_out() -> None:
     base = support.make_base({"social-media": ["facebook.com", "www.facebook.com", "a.b.facebook.com", "x.com"]})
     assert base.keys == 2
