@@ -21,6 +21,8 @@ COMMANDS = {
     "log": ("deploy.commands.log", "Read the query log of this node."),
     "user": ("deploy.commands.user", "People: create, reset, disable."),
     "token": ("deploy.commands.token", "API tokens: create, list, revoke."),
+    "setup": ("deploy.commands.setup", "The first day: the check-list, the district's settings, its groups."),
+    "sites": ("deploy.commands.sites", "Sites and groups: import a CSV file, which group an address is in."),
     "export": ("deploy.commands.export", "Take things out: audit."),
 }
 

@@ -30,6 +30,7 @@ from portal.outbox import record_change
 
 LEVELS = ("elementary", "middle", "high", "office", "away")
 _SITE_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
+OBSERVE_SECONDS = 14 * 86_400  # a new group logs what it would block, this long at most
 _MAX_NETWORKS = 256
 _ONLY_ADMINISTRATORS = "Only an administrator changes the district's sites, groups and blocks."
 
@@ -164,6 +165,7 @@ def _policy_group(row: ClientGroup, switches: Iterable[policy.ServiceSwitch]) ->
         asked=tuple(row.asked),
         blocks=tuple(row.blocks),
         services=tuple(switches),
+        observe_until=row.observe_until,
     )
 
 
@@ -204,6 +206,7 @@ def create_group(session: Session, actor: Actor, now: float, draft: GroupDraft) 
             networks=list(new.networks),
             asked=list(new.asked),
             blocks=list(new.blocks),
+            observe_until=int(now) + OBSERVE_SECONDS,
         )
     )
     session.flush()

@@ -22,7 +22,7 @@ from blocklists.exchange import Offer
 from blocklists.policy import Brake, Category, Correction, Entry, Match, Policy
 from blocklists.seed import Seed
 from blocklists.snapshot import BadSnapshot, Snapshot, open_snapshot
-from portal import audit, blocking, district, grants
+from portal import audit, blocking, district, grants, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, require_base
 from portal.database import reading, transaction
@@ -119,6 +119,8 @@ class Publisher:
         ).all()
         if not pending:
             return None
+        if modes.holding(session, now) and not any(one.because.startswith(modes.URGENT) for one in pending):
+            return None  # while a testing mode is on
         newest = newest_version(session)
         version = 1 if newest is None else newest.version + 1
         moment = now if newest is None else max(now, newest.published_at_ms // 1000)
@@ -216,6 +218,7 @@ def build_policy(session: Session, version: int, now: int, base: Base, seed: See
         brakes=_brakes(session),
         blocks=(),
         own=tuple(sorted(set(row.own_names))),
+        modes=modes.live(session, now),
     )
 
 

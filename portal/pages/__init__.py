@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from portal.pages import audit, brakes, desk, district, explain, grants, nodes, requests, sign_in
+from portal.pages import audit, brakes, desk, district, explain, grants, modes, nodes, requests, setup, sign_in
 
 router = APIRouter(include_in_schema=False)
-for _feature in (sign_in, requests, desk, grants, explain, district, brakes, nodes, audit):
+for _feature in (sign_in, requests, desk, grants, explain, district, brakes, setup, modes, nodes, audit):
     router.include_router(_feature.router)

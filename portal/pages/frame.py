@@ -130,7 +130,8 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
     work += [link("/grants", "Grants", "open"), link("/explain", "Explain", "search")]
     sections.append(Section("Requests and grants", tuple(work)))
     if access.may_see_district(actor):
-        district = [link("/district", "Sites and groups", "groups"), link("/brakes", "Brakes", "brake")]
+        district = [link("/set-up", "Set-up", "done"), link("/district", "Sites and groups", "groups")]
+        district += [link("/brakes", "Brakes", "brake"), link("/modes", "Modes", "alert")]
         sections.append(Section("District", (*district, link("/nodes", "Resolvers", "nodes"))))
     records = [link("/audit", "Audit", "audit")] if access.may_audit(actor) else []
     sections.append(Section("Records", (*records, link("/about", "Policy", "policy"))))
