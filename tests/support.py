@@ -26,6 +26,8 @@ from blocklists.policy import (
     Group,
     Hours,
     Match,
+    Mode,
+    ModeKind,
     Policy,
     ServiceSwitch,
     Switch,
@@ -87,9 +89,10 @@ def group(
     asked: tuple[str, ...] = (),
     blocks: tuple[str, ...] = ("social-media", "messaging"),
     services: Mapping[str, str] | None = None,
+    observe_until: int | None = None,
 ) -> Group:
     switches = tuple(ServiceSwitch(service, Switch(switch)) for service, switch in (services or {}).items())
-    return Group(id, site, audience, networks, asked, blocks, switches)
+    return Group(id, site, audience, networks, asked, blocks, switches, observe_until)
 
 
 def grant(
@@ -121,6 +124,18 @@ def brake(number: int, name: str) -> Brake:
     return Brake(number, name)
 
 
+def mode(
+    number: int,
+    kind: str,
+    starts_at: int,
+    ends_at: int,
+    suspended: Iterable[int] = (),
+    sites: tuple[str, ...] = (EVERY_SITE,),
+    audiences: tuple[Audience, ...] = EVERYBODY,
+) -> Mode:
+    return Mode(number, ModeKind(kind), sites, audiences, starts_at, ends_at, tuple(suspended))
+
+
 def make_policy(base: Base | None = None, **fields: Any) -> Policy:
     """A policy over `base`: one group of students, the usual categories, and the fields that the test gives."""
     policy = Policy(
@@ -150,7 +165,7 @@ def make_rich_policy(base: Base | None = None) -> Policy:
         base,
         groups=(
             group(networks=("10.1.0.0/16", "2001:db8:1::/48"), services={"youtube": "allow", "tiktok": "block"}),
-            group("north-staff", "north", Audience.STAFF, ("10.2.0.0/16",), ("192.0.2.53",), ("messaging",)),
+            group("north-staff", "north", Audience.STAFF, ("10.2.0.0/16",), ("192.0.2.53",), ("messaging",), None, 7),
         ),
         grants=(
             grant(1, "facebook.com", "~fbcdn.net", "=m.me"),
@@ -162,6 +177,7 @@ def make_rich_policy(base: Base | None = None) -> Policy:
         brakes=(brake(1, "evil.example"),),
         blocks=(custom_block(1, "games.example"), custom_block(2, "=www.example", ("north",), (Audience.GUESTS,))),
         own=("district.example",),
+        modes=(mode(1, "testing", 0, 2**32, (2,)), mode(2, "open", 5, 10, (), ("north",), (Audience.STAFF,))),
     )
 
 

@@ -41,7 +41,9 @@ IMPURE = frozenset(
         "uvicorn",
     }
 )
-MAY_FETCH = frozenset({ROOT / "blocklists" / "fetch.py"})
+# The only two of `blocklists` that speak to the network; the decision must not even reach them (see below).
+MAY_FETCH = frozenset({ROOT / "blocklists" / "fetch.py", ROOT / "blocklists" / "reach.py"})
+DECISION = ("names", "policy", "policy_codec", "clients", "rules", "decide", "windows", "base", "snapshot", "signature")
 
 
 def sources(package: str) -> list[Path]:
@@ -89,6 +91,20 @@ def test_no_package_imports_what_the_law_forbids(package: str) -> None:
         impure = IMPURE if package == "blocklists" and path not in MAY_FETCH else frozenset()
         wrong += [f"{path.relative_to(ROOT)} {one}" for one in breaches(path.read_text(), package, impure)]
     assert wrong == []
+
+
+def test_the_decision_does_not_reach_the_network_by_any_way() -> None:
+    waiting = [f"blocklists.{module}" for module in DECISION]
+    seen: set[str] = set()
+    while waiting:
+        module = waiting.pop()
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        if module in seen or not path.exists():
+            continue
+        seen.add(module)
+        assert path not in MAY_FETCH
+        waiting += [found for _, found in imports(ast.parse(path.read_text()), "blocklists")]
+    assert {f"blocklists.{module}" for module in DECISION} <= seen
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from blocklists.policy import (
     Group,
     Hours,
     Match,
+    Mode,
+    ModeKind,
     Policy,
     ReasonKind,
     Window,
@@ -145,6 +147,19 @@ def model(
     # 5
     if any(at_or_below(name, own) for own in policy.own):
         return Action.ALLOW, ReasonKind.OWN, None
+    # Modes that are on for the group, and observing: they change steps 6 and 7 only.
+    on = [
+        mode
+        for mode in policy.modes
+        if group is not None
+        and group.audience in mode.audiences
+        and (group.site in mode.sites or EVERY_SITE in mode.sites)
+        and mode.starts_at <= now < mode.ends_at
+    ]
+    locked_down = any(mode.kind is ModeKind.LOCK_DOWN for mode in on)
+    opening = [mode.number for mode in on if mode.kind is ModeKind.OPEN]
+    suspended = [number for mode in on for number in mode.suspended]
+    observed = group is not None and group.observe_until is not None and now < group.observe_until
     # 6: (labels, exact, is block, minus number): the greatest wins
     rules: list[tuple[int, bool, bool, int]] = []
     rules += [
@@ -152,7 +167,9 @@ def model(
         for block in policy.blocks
         if matches(name, block.name, block.match) and is_for(block.sites, block.audiences, group, blocks=True)
     ]
-    for grant in policy.grants:
+    for grant in () if locked_down else policy.grants:
+        if grant.number in suspended:
+            continue
         if is_for(grant.sites, grant.audiences, group, blocks=False) and is_in_force(grant.window, now):
             for entry in grant.entries:
                 usable = entry.match is not Match.VIA or grant.number in via
@@ -165,16 +182,16 @@ def model(
         return Action.ALLOW, ReasonKind.GRANT, -number
     # 7
     switches = {} if group is None else {one.service: one.switch.value for one in group.services}
-    opened = {one.category for one in holding if one.service and switches.get(one.id) == "allow"}
-    blocked = {category.id for category in policy.categories} if group is None else set(group.blocks)
-    by_category = [
-        one
-        for one in holding
-        if one.category in blocked and one.category not in opened and switches.get(one.id) != "block"
-    ]
+    blocked = {category.id for category in policy.categories} if group is None or locked_down else set(group.blocks)
+    allows = set() if locked_down else {id for id, switch in switches.items() if switch == "allow"}
+    opened = {one.category for one in holding if one.service and one.id in allows}
     by_switch = [one for one in holding if one.service and switches.get(one.id) == "block"]
-    if by_category or by_switch:
-        return Action.BLOCK, ReasonKind.CATEGORY if not by_switch else ReasonKind.SERVICE, None
+    if by_switch or any(one.category in blocked and one.category not in opened for one in holding):
+        if locked_down or not (opening or observed):
+            return Action.BLOCK, ReasonKind.SERVICE if by_switch else ReasonKind.CATEGORY, None
+        if opening:
+            return Action.ALLOW, ReasonKind.MODE, min(opening)
+        return Action.ALLOW, ReasonKind.OBSERVED, None
     # 8
     return Action.ALLOW, ReasonKind.DEFAULT, None
 
@@ -227,6 +244,7 @@ def groups(draw: st.DrawFn, id: str) -> Group:
         services=draw(
             st.dictionaries(st.sampled_from(["red", "blue", "green", "gone"]), st.sampled_from(["allow", "block"]))
         ),
+        observe_until=draw(st.one_of(st.none(), st.none(), moments)),
     )
 
 
@@ -234,6 +252,15 @@ def groups(draw: st.DrawFn, id: str) -> Group:
 def grants(draw: st.DrawFn, number: int) -> Grant:
     opens = draw(st.lists(entries, min_size=1, max_size=3))
     return support.grant(number, *opens, sites=draw(sites), audiences=draw(audiences), window=draw(windows()))
+
+
+@st.composite
+def modes(draw: st.DrawFn, number: int) -> Mode:
+    start = draw(moments)
+    end = draw(moments.filter(lambda moment: moment != start))
+    kind = draw(st.sampled_from(ModeKind))
+    suspended = draw(st.lists(st.integers(1, 4), max_size=3))
+    return support.mode(number, kind, min(start, end), max(start, end), suspended, draw(sites), draw(audiences))
 
 
 @st.composite
@@ -261,6 +288,7 @@ def worlds(draw: st.DrawFn) -> World:
         brakes=tuple(support.brake(n, name) for n, name in enumerate(draw(st.lists(NAMES, max_size=1)))),
         blocks=tuple(support.custom_block(number, *one) for number, one in enumerate(customs)),
         own=tuple(draw(st.lists(NAMES, max_size=1))),
+        modes=tuple(draw(modes(number)) for number in draw(st.sampled_from([(), (), (1,), (2, 1)]))),
     )
     return World(lists, policy, support.make_test_snapshot(policy, base))
 

@@ -23,6 +23,8 @@ from blocklists.policy import (
     Grant,
     Hours,
     Match,
+    Mode,
+    ModeKind,
     Policy,
     ServiceSwitch,
     Switch,
@@ -92,6 +94,7 @@ policies = st.builds(
                     st.ip_addresses().map(lambda address: (f"{address}",)),
                     many(st.sampled_from(["adult", "messaging"])),
                     st.dictionaries(text, st.sampled_from(["allow", "block"]), max_size=2),
+                    st.one_of(st.none(), st.integers(0, MAX_TIME)),
                 )
                 for id in ids
             ]
@@ -107,6 +110,11 @@ policies = st.builds(
     brakes=numbered(lambda one: st.builds(Brake, st.just(one), name)),
     blocks=numbered(lambda one: st.builds(CustomBlock, st.just(one), name, unvia, sites, audiences)),
     own=many(name),
+    modes=numbered(
+        lambda one: st.builds(
+            Mode, st.just(one), st.sampled_from(ModeKind), sites, audiences, st.just(5), st.integers(6, 9), many(number)
+        )
+    ),
 )
 
 
@@ -232,6 +240,15 @@ REFUSED_VALUES: list[tuple[str, object, str]] = [
     ("blocks.0.sites", ["north", "*"], "`*` stands alone"),
     ("brakes.0.name", "a b", "canonical"),
     ("own.0", "DISTRICT.example", "canonical"),
+    ("groups.1.observe_until", MAX_TIME + 1, "year 3000"),
+    ("groups.1.observe_until", "soon", "observe_until: int"),
+    ("modes.0.number", 2, "modes: 2 stands twice"),
+    ("modes.0.kind", "holiday", "not one of testing, lock-down, open"),
+    ("modes.0.sites", ["*", "north"], "`*` stands alone"),
+    ("modes.0.ends_at", 0, "ends before it starts"),
+    ("modes.0.ends_at", None, "ends_at: int"),
+    ("modes.0.ends_at", MAX_TIME + 1, "year 3000"),
+    ("modes.0.suspended", ["2"], "suspended[0]: int"),
     ("own.0", 7, "policy.own[0]: str"),
 ]
 

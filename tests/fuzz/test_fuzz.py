@@ -30,7 +30,12 @@ def test_an_undeclared_exception_ends_the_run_with_status_1(
 def test_the_same_seed_gives_the_same_inputs() -> None:
     def inputs(seed: int) -> list[bytes]:
         seen: list[bytes] = []
-        mutation.feed(50, mutation.mixed(fuzz_policy.SEEDS, as_json=True), lambda data: f"{seen.append(data)}", seed)
+
+        def read(data: bytes) -> str:
+            seen.append(data)
+            return "seen"
+
+        mutation.feed(50, mutation.mixed(fuzz_policy.SEEDS, as_json=True), read, seed)
         return seen
 
     assert inputs(1) == inputs(1) != inputs(2)
