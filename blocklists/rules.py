@@ -131,7 +131,7 @@ class _Builder:
         switches = {one.service: one.switch for one in group.services}
         modes = tuple(
             mode
-            for mode in self._policy.modes
+            for mode in sorted(self._policy.modes, key=lambda mode: mode.number)
             if (group.site in mode.sites or EVERY_SITE in mode.sites) and group.audience in mode.audiences
         )
         blocks = frozenset(group.blocks)

@@ -25,6 +25,7 @@ from blocklists.policy import (
     Grant,
     Group,
     Hours,
+    Mode,
     ReasonKind,
     Verdict,
     Window,
@@ -42,6 +43,8 @@ STEP_OF_REASON = {
     ReasonKind.CUSTOM: 6,
     ReasonKind.SERVICE: 7,
     ReasonKind.CATEGORY: 7,
+    ReasonKind.MODE: 7,
+    ReasonKind.OBSERVED: 7,
     ReasonKind.DEFAULT: 8,
 }
 
@@ -81,6 +84,8 @@ KNOWN = frozenset(
         "ask",
         "as",
         "at",
+        "modes",
+        "observe_until",
         "via",
         "zone",
         "created_at",
@@ -124,7 +129,21 @@ def asking_group(plain: Mapping[str, Any]) -> Group:
     who = plain.get("as", "north students")
     site, _, audience = ("north students" if who == UNASSIGNED else who).partition(" ")
     blocks = tuple(plain.get("blocks", ("social-media", "messaging")))
-    return support.group("asking", site, Audience(audience), blocks=blocks, services=plain.get("switches", {}))
+    until = moment(plain["observe_until"]) if "observe_until" in plain else None
+    return support.group(
+        "asking",
+        site,
+        Audience(audience),
+        blocks=blocks,
+        services=plain.get("switches", {}),
+        observe_until=until,
+    )
+
+
+def read_mode(number: int, plain: Mapping[str, Any]) -> Mode:
+    sites = tuple(plain.get("sites", (EVERY_SITE,)))
+    start, end = moment(plain["from"]), moment(plain["until"])
+    return support.mode(number, plain["kind"], start, end, plain.get("suspends", ()), sites, audiences(plain))
 
 
 def verdict_of(plain: Mapping[str, Any]) -> Verdict:
@@ -150,6 +169,7 @@ def verdict_of(plain: Mapping[str, Any]) -> Verdict:
             for number, one in enumerate(plain.get("custom", ()), 1)
         ),
         own=tuple(plain.get("own", ())),
+        modes=tuple(read_mode(number, one) for number, one in enumerate(plain.get("modes", ()), 1)),
     )
     snapshot = support.make_test_snapshot(policy, base)
     rules = snapshot.rules(UNASSIGNED if plain.get("as") == UNASSIGNED else "asking")
