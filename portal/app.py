@@ -25,6 +25,7 @@ from starlette.types import Scope
 
 from portal import demo, migrations, pages, problems
 from portal.api import (
+    blocks,
     district,
     docs,
     explain,
@@ -150,5 +151,6 @@ def _api() -> tuple[APIRouter, ...]:
         lists.router,
         district.router,
         levers.router,
+        blocks.router,
         people.router,
     )

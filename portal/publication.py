@@ -22,7 +22,7 @@ from blocklists.exchange import Offer
 from blocklists.policy import Brake, Category, Correction, Entry, Match, Policy
 from blocklists.seed import Seed
 from blocklists.snapshot import BadSnapshot, Snapshot, open_snapshot
-from portal import audit, blocking, district, grants, modes
+from portal import audit, blocking, custom_blocks, district, grants, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, require_base
 from portal.database import reading, transaction
@@ -216,7 +216,7 @@ def build_policy(session: Session, version: int, now: int, base: Base, seed: See
         corrections=_corrections(session, base, categories),
         protected=tuple(Entry(one.name, Match(one.match)) for one in seed.protected),
         brakes=_brakes(session),
-        blocks=(),
+        blocks=custom_blocks.live(session),
         own=tuple(sorted(set(row.own_names))),
         modes=modes.live(session, now),
     )

@@ -93,7 +93,7 @@ def run(session: Session, actor: Actor, now: float, text: str) -> Report:
 
 
 def _read(text: str) -> list[_Row]:
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
+    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True, strict=True)
     try:
         heading = [(name or "").strip().lower() for name in reader.fieldnames or ()]
         if missing := [name for name in NEEDED if name not in heading]:
@@ -110,7 +110,7 @@ def _read(text: str) -> list[_Row]:
             if len(rows) > MAX_ROWS:
                 raise _bad(row.number, f"a file has at most {MAX_ROWS} lines")
     except csv.Error as error:
-        raise _bad(reader.line_num, f"this is not CSV: {error}") from None
+        raise _bad(reader.line_num + 1, f"this is not CSV: {error}") from None
     if not rows:
         raise _bad(1, "the file names no group")
     return list(rows.values())
@@ -128,6 +128,14 @@ def _row(number: int, plain: Mapping[str | None, object]) -> _Row:
     networks = tuple(one for one in re.split(r"[\s;,]+", cell("networks")) if one)
     site, audience = cell("site").lower(), cell("audience").lower()
     return _Row(number, site, cell("name"), cell("level").lower(), audience, networks)
+
+
+def _written(network: str) -> str:
+    """As a group keeps it; what is no network stays, to be refused with the group."""
+    try:
+        return str(parse_network(network))
+    except ValueError:
+        return network
 
 
 def _sites(session: Session, actor: Actor, now: float, rows: Sequence[_Row], mistakes: Mistakes) -> list[Line]:
@@ -169,7 +177,7 @@ def _group(
         district.create_group(session, actor, now, GroupDraft(row.site, row.audience, row.networks, (), blocks))
         return [Line(key, "group", "does not exist", f"observed, {', '.join(row.networks) or 'no network'}")]
     group = view.group
-    if set(group.networks) == set(row.networks):
+    if set(group.networks) == {_written(one) for one in row.networks}:
         return []
     own = () if view.follows else group.blocks
     switches = {} if view.follows else {one.service: str(one.switch) for one in group.services}
