@@ -70,6 +70,8 @@ def members(chunks: Iterable[bytes]) -> Iterator[tuple[str, Iterator[bytes]]]:
                 file = archive.extractfile(member)
                 assert file is not None  # a regular file has one
                 yield member.name, _read(file)
+        while stream.read(_CHUNK):  # to the end, where gzip's own checksum is
+            pass
 
 
 def _read(file: IO[bytes]) -> Iterator[bytes]:

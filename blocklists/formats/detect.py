@@ -59,6 +59,10 @@ _SIGNS = (
 
 def refuse_strangers(head: bytes) -> None:
     """Return when `head`, the first bytes of a file, may begin a list; raise `BadList` naming what it is instead."""
+    if head.startswith(GZIP):
+        return
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadList("this is UTF-16 text; a list is UTF-8")
     start = head.removeprefix(_BOM).lstrip()
     if _PAGE.match(start[:4096]):
         title = _TITLE.search(start[:HEAD])

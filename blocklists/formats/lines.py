@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from blocklists.formats.findings import MAX_LINE, BadList
+from blocklists.formats.findings import MAX_LINE
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 def split(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file whose bytes come in `chunks`, cut anywhere, without the line's end (LF or CRLF).
 
-    A UTF-8 byte order mark is dropped; raises `BadList` for UTF-16.
+    A UTF-8 byte order mark is dropped.
     """
     rest = b""
     for chunk in _marked(chunks):
@@ -41,7 +41,5 @@ def _marked(chunks: Iterable[bytes]) -> Iterator[bytes]:
         head += chunk
         if len(head) >= len(_BOM):
             break
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadList("this is UTF-16 text; a list is UTF-8")
     yield head.removeprefix(_BOM)
     yield from source

@@ -163,6 +163,8 @@ class _Zone:
 
 
 def _without_comment(line: bytes) -> bytes:
+    if line.lstrip().startswith(b"#"):  # no comment in a zone file, but meant as one where it stands
+        return b""
     if b";" not in line:
         return line
     parts = line.split(b'"')  # every second part is within quotes
