@@ -1,0 +1,302 @@
+"""Every route for every role, and for nobody: what may be passed is written down here, a row for each route.
+
+A route without a row fails. `may` are the roles that get past the guard (what happens then is the routes' own tests');
+everybody else is refused with 403, and nobody with 401 (the API) or the way to the sign-in page.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlmodel import Session
+
+from portal import custom_blocks, levers, modes, people, requests, sessions
+from portal.access import SYSTEM
+from portal.app import prepare
+from portal.database import transaction
+from portal.models import Node, Role
+from portal.people import TokenDraft, UserDraft
+from portal.sessions import user_actor
+from portal.tools import ToolDraft
+from portal.workflow import Event
+from tests.portal.gatehouse import Served, config_in, free_port, serving
+
+# o: the teacher who wrote request 1; q: another teacher.
+PEOPLE = {
+    "o": Role.REQUESTER,
+    "q": Role.REQUESTER,
+    "r": Role.REVIEWER,
+    "a": Role.ADMINISTRATOR,
+    "u": Role.AUDITOR,
+    "d": Role.DESIGNEE,
+}
+EVERYBODY, WRITERS, DESK, CHIEF, AUDIT = "oqraud", "oqrad", "rau", "a", "au"
+OPEN = "open"  # no account is asked for; under /node, a credential of its own is
+TEXT = {"revision": 1, "text": "x"}
+GROUP = {"site": "edison", "audience": "staff"}
+BLOCK = {"name": "a.example", "sites": ["*"], "audiences": ["staff"], "reason": "x", "review_on": "2020-01-01"}
+FIX = {"name": "a.example", "lists": ["*"], "reason": "", "review_on": "2020-01-01"}
+
+
+@dataclass(frozen=True)
+class Row:
+    may: str
+    body: Any = None
+
+
+API = {
+    "GET audit": Row(AUDIT),
+    "GET blocks": Row(DESK),
+    "GET brakes": Row(DESK),
+    "GET categories": Row(EVERYBODY),
+    "GET corrections": Row(DESK),
+    "GET evidence": Row(EVERYBODY),
+    "GET explain": Row(EVERYBODY),
+    "GET grants": Row(EVERYBODY),
+    "GET grants/{number}": Row(EVERYBODY),
+    "GET groups": Row(DESK),
+    "GET groups/{site}/{audience}": Row(DESK),
+    "GET lists": Row(EVERYBODY),
+    "GET node/objects/{sha256}": Row(OPEN),
+    "GET node/stream": Row(OPEN),
+    "GET nodes": Row(DESK),
+    "GET policy": Row(DESK),
+    "GET policy/raw": Row(DESK),
+    "GET requests": Row(EVERYBODY),
+    "GET requests/{number}": Row("orau"),
+    "GET services": Row(EVERYBODY),
+    "GET sites": Row(EVERYBODY),
+    "GET users": Row(CHIEF),
+    "PATCH blocks/{number}": Row(CHIEF, {"action": "end"}),
+    "PATCH brakes/{number}": Row(CHIEF, {"released": True}),
+    "PATCH categories/{category}": Row(CHIEF, {}),
+    "PATCH corrections/{number}": Row("ra", {"action": "end"}),
+    "PATCH groups/{site}/{audience}": Row(CHIEF, {"revision": 1}),
+    "PATCH services/{service}": Row(CHIEF, {"groups": [], "switch": None}),
+    "PATCH sites/{site}": Row(CHIEF, {}),
+    "PATCH users/{number}": Row(CHIEF, {"name": "x"}),
+    "POST blocks": Row(CHIEF, BLOCK),
+    "POST brakes": Row(CHIEF, {"name": "a..b", "reason": ""}),
+    "POST categories": Row(CHIEF, {"id": "-", "title": ""}),
+    "POST corrections": Row("ra", FIX),
+    "POST grants/{number}/revoke": Row("ra", {"reason": ""}),
+    "POST groups": Row(CHIEF, GROUP),
+    "POST groups/preview": Row(DESK, {"groups": [GROUP]}),
+    "POST node/acks": Row(OPEN),
+    "POST node/enroll": Row(OPEN),
+    "POST node/nacks": Row(OPEN),
+    "POST node/status": Row(OPEN),
+    "POST nodes/tokens": Row(CHIEF, {}),
+    "POST nodes/{number}/retire": Row(CHIEF, {"reason": ""}),
+    "POST requests": Row(WRITERS, {"tools": [], "purpose": ""}),
+    "POST requests/{number}/answer": Row("o", TEXT),
+    "POST requests/{number}/appeal": Row("o", TEXT),
+    "POST requests/{number}/decision": Row("r", {"revision": 1, "decision": "deny", "reason": ""}),
+    "POST requests/{number}/renew": Row("o", {"revision": 1}),
+    "POST requests/{number}/withdraw": Row("o", TEXT),
+    "POST sites": Row(CHIEF, {"id": "-", "name": ""}),
+    "POST users": Row(CHIEF, {"email": "", "name": "", "roles": []}),
+}
+
+PAGES = {
+    "GET /": Row(EVERYBODY),
+    "GET /about": Row(OPEN),
+    "GET /api/docs": Row(OPEN),
+    "GET /api/openapi.json": Row(OPEN),
+    "GET /audit": Row(AUDIT),
+    "GET /audit.csv": Row(AUDIT),
+    "GET /brakes": Row(DESK),
+    "GET /desk": Row(DESK),
+    "GET /desk/events": Row(DESK),
+    "GET /desk/{number}": Row(DESK),
+    "GET /district": Row(DESK),
+    "GET /district/groups/new": Row(CHIEF),
+    "GET /district/groups/{key:path}": Row(CHIEF),
+    "GET /explain": Row(EVERYBODY),
+    "GET /grants": Row(EVERYBODY),
+    "GET /grants.csv": Row(EVERYBODY),
+    "GET /grants/events": Row(EVERYBODY),
+    "GET /grants/{number}": Row(EVERYBODY),
+    "GET /grants/{number}/events": Row(EVERYBODY),
+    "GET /healthz": Row(OPEN),
+    "GET /modes": Row(DESK),
+    "GET /nodes": Row(DESK),
+    "GET /nodes/events": Row(DESK),
+    "GET /readyz": Row(OPEN),
+    "GET /requests": Row(EVERYBODY),
+    "GET /requests/check": Row(EVERYBODY),
+    "GET /requests/events": Row(EVERYBODY),
+    "GET /requests/new": Row(WRITERS),
+    "GET /requests/{number}": Row("orau"),
+    "GET /requests/{number}/events": Row("orau"),
+    "GET /set-up": Row(DESK),
+    "GET /set-up/sites": Row(CHIEF),
+    "GET /sign-in": Row(OPEN),
+    "POST /brakes": Row(CHIEF),
+    "POST /brakes/{number}/release": Row(CHIEF),
+    "POST /desk/{number}": Row("r", {"decision": "deny", "revision": "1"}),
+    "POST /district/groups/{key:path}": Row(CHIEF, GROUP),
+    "POST /district/sites": Row(CHIEF),
+    "POST /grants/{number}/revoke": Row("ra"),
+    "POST /modes": Row(CHIEF),
+    "POST /modes/runs/{number}/end": Row(CHIEF),
+    "POST /modes/{number}/start": Row(CHIEF),
+    "POST /nodes/tokens": Row(CHIEF),
+    "POST /requests": Row(WRITERS, {"action": "send"}),
+    "POST /requests/{number}/{deed}": Row("o", {"revision": "1"}),
+    "POST /set-up/observed": Row(CHIEF),
+    "POST /set-up/settings": Row(CHIEF),
+    "POST /set-up/sites": Row(CHIEF),
+    "POST /set-up/staff": Row(CHIEF),
+    "POST /sign-in": Row(OPEN),
+    "POST /sign-in/demo": Row(OPEN),
+    "POST /sign-out": Row(EVERYBODY),
+}
+ROWS = {f"{key.replace(' ', ' /api/v1/', 1)}": row for key, row in API.items()} | PAGES
+FILLED = {
+    "number": "1",
+    "site": "edison",
+    "audience": "staff",
+    "category": "messaging",
+    "service": "instagram",
+    "key:path": "edison/staff",
+    "deed": "withdraw",
+    "sha256": "0" * 64,
+}
+QUERY = {"name": "a.example", "urls": "a.example", "site": "edison", "audience": "staff", "tool": "a.example"}
+
+
+def endpoints(app: FastAPI) -> set[str]:
+    """Every `METHOD /path` that the application answers, static files left out."""
+    found: set[str] = set()
+
+    def walk(routes: Any, prefix: str) -> None:
+        for route in routes:
+            inner = getattr(route, "original_router", None)
+            if inner is not None:
+                walk(inner.routes, prefix + route.include_context.prefix)
+            else:
+                methods = (getattr(route, "methods", None) or set()) - {"HEAD", "OPTIONS"}
+                found.update(f"{method} {prefix}{route.path}" for method in methods)
+
+    walk(app.routes, "")
+    return found
+
+
+@dataclass(frozen=True)
+class House:
+    served: Served
+    users: dict[str, int]
+    tokens: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A demo district with one of everything, numbered 1, and a person of each kind."""
+    config = replace(config_in(tmp_path_factory.mktemp("routes"), free_port()), demo=True)
+    engine = prepare(config)
+    with serving(config, engine) as served:
+        while httpx.get(f"{served.url}/readyz").status_code != 200:
+            time.sleep(0.02)
+        with transaction(engine) as session:
+            users, tokens = _furnished(session, served)
+        yield House(served, users, tokens)
+    engine.dispose()
+
+
+def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[str, str]]:
+    now = time.time()
+    users: dict[str, int] = {}
+    tokens: dict[str, str] = {}
+    actors = {}
+    for key, role in PEOPLE.items():
+        draft = UserDraft(f"{key}@riverbend.example", f"Person {key}", (role,))
+        user = people.create_user(session, SYSTEM, now, draft, "")
+        user.demo = True
+        users[key], actors[key] = user.id or 0, user_actor(user)
+        tokens[key] = people.create_token(session, actors[key], now, TokenDraft("t", role, machine=False)).secret
+    catalogue = served.wired.catalogue
+    draft = requests.Draft((ToolDraft("pinterest.com"),), "A poster")
+    row = requests.submit(session, actors["o"], now, draft)
+    assert row.id == 1
+    requests.decide(session, actors["r"], now, 1, 1, Event.APPROVE, "", None, catalogue)
+    levers.set_brake(session, actors["a"], now, "brake.example", "x")
+    tomorrow = (date.today() + timedelta(days=30)).isoformat()
+    fix = levers.CorrectionDraft("a.example", "exact", ("*",), "x", tomorrow)
+    levers.create_correction(session, actors["r"], now, fix, catalogue)
+    block = custom_blocks.BlockDraft("b.example", "exact", ("*",), ("staff",), "x", tomorrow)
+    custom_blocks.create(session, actors["a"], now, block)
+    mode = modes.ModeDraft("open", "Fire", ("*",), ("staff",), 5)
+    modes.prepare(session, actors["a"], now, mode, catalogue)
+    modes.start(session, actors["a"], now, 1, "x")
+    session.add(Node(name="n", credential_hash="x", enrolled_at=int(now)))
+    return users, tokens
+
+
+def status(house: House, key: str, who: str | None) -> int:
+    """What this person gets for the route of this row; a stream is left after its first word."""
+    method, path = key.split(" ", 1)
+    filled = house.served.url + re.sub(r"{([^}]+)}", lambda match: FILLED[match[1]], path)
+    cookies, headers = {}, {"Accept": "text/html"}
+    data: Any = None
+    body = ROWS[key].body
+    if path.startswith("/api/v1"):
+        headers = {} if who is None else {"Authorization": f"Bearer {house.tokens[who]}"}
+    elif who is not None:
+        with transaction(house.served.wired.engine) as session:
+            signed = sessions.sign_in_demo(session, house.users[who], time.time(), 1, True)
+        cookies = {sessions.COOKIE: signed.secret}
+        data = {**(body or {}), "csrf": signed.csrf}
+    given = {"json": body} if path.startswith("/api/v1") and method != "GET" else {"data": data}
+    query = QUERY if method == "GET" else None
+    with (
+        httpx.Client(cookies=cookies, timeout=30) as client,
+        client.stream(method, filled, headers=headers, params=query, **given) as answer,  # type: ignore[arg-type]
+    ):
+        if path.endswith("/events") and answer.status_code == 200:  # one that is refused ends without a word
+            return 200 if any("event: seen" in text for text in answer.iter_text()) else 403
+        return answer.status_code
+
+
+def test_every_route_has_a_row(house: House) -> None:
+    assert endpoints(house.served.app) == set(ROWS)
+
+
+@pytest.mark.parametrize("who", [None, *PEOPLE])
+def test_a_route_lets_those_pass_that_its_row_names_and_nobody_else(house: House, who: str | None) -> None:
+    wrong = []
+    for key, row in ROWS.items():
+        if row.may == OPEN or (who == "a" and key.startswith("PATCH /api/v1/users")):
+            continue
+        found = status(house, key, who)
+        passed = found not in (401, 403, 404) and not (who is None and found == 303)
+        if passed != (who is not None and who in row.may) or found >= 500:
+            wrong.append((key, who, found))
+    assert not wrong, wrong
+
+
+def test_a_form_of_every_route_needs_the_token_of_its_own_session(house: House) -> None:
+    with transaction(house.served.wired.engine) as session:
+        signed = sessions.sign_in_demo(session, house.users["a"], time.time(), 1, True)
+    with httpx.Client(cookies={sessions.COOKIE: signed.secret}, timeout=30) as client:
+        for key in ROWS:
+            method, path = key.split(" ", 1)
+            filled = house.served.url + re.sub(r"{([^}]+)}", lambda match: FILLED[match[1]], path)
+            if method != "GET" and "/node/" not in path:
+                answer = client.request(method, filled, headers={"X-CSRF-Token": "x" * 43}, json=ROWS[key].body)
+                assert answer.status_code == 403, (key, answer.status_code)
+
+
+def test_every_answer_carries_the_strict_headers(house: House) -> None:
+    for path in ("/sign-in", "/about", "/api/v1/sites", "/healthz", "/nowhere", "/static/style.css"):
+        headers = httpx.get(f"{house.served.url}{path}").headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
