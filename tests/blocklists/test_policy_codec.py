@@ -146,6 +146,7 @@ def test_mutated_bytes_are_a_policy_or_refused(data: st.DataObject) -> None:
         policy = load(bytes(changed))
     except BadPolicy:
         return
+    assert policy_codec._load_whole(bytes(changed)) == policy  # grants read one by one are no other policy
     assert load(dump(policy)) == policy
 
 
@@ -302,6 +303,26 @@ def test_wrong_bytes_are_refused(data: bytes, message: str) -> None:
         load(data)
     assert message in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+GRANTS = b'"grants":['
+SPLICES = [
+    GOOD.encode().replace(b'"zone":"', b'"zone":"\\"grants\\":['),
+    GOOD.encode().replace(GRANTS, GRANTS + b'],"grants":['),
+    GOOD.encode().replace(b'},{"number":2,', b'},{"number":1},{"number":2,', 1),
+    GOOD.encode().replace(b'},{"number":2,', b'}],"corrections":[],"x":[{"number":2,', 1),
+    GOOD.encode().replace(b'},{"number":2,', b'},,{"number":2,', 1),
+    GOOD.encode().replace(b'},{"number":2,', b'}]{"number":2,', 1),
+    GOOD.encode().replace(b'"number":3', b'"number":2', 1),
+    GOOD.encode().replace(b'"groups":[', b'"groups":[{"grants":[{"number":1}],"corrections":1},', 1),
+]
+
+
+@pytest.mark.parametrize("data", SPLICES)
+def test_grants_that_are_spliced_into_one_another_are_refused(data: bytes) -> None:
+    assert data != GOOD.encode()
+    with pytest.raises(BadPolicy):
+        load(data)
 
 
 @pytest.mark.parametrize("depth", range(900, 1000, 7))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections import Counter
@@ -66,7 +67,7 @@ def damaged_json(rng: random.Random, data: bytes) -> bytes:
             case 3 if isinstance(owner[place], int):
                 owner[place] += rng.choice((-1, 1, 60, 2**20))
             case _:
-                owner[place] = rng.choice(INTERESTING_VALUES)
+                owner[place] = copy.deepcopy(rng.choice(INTERESTING_VALUES))
     return json.dumps(plain).encode()
 
 
