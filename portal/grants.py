@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import sqlalchemy
@@ -305,29 +306,24 @@ def _policy_grant(
 ) -> Grant:
     """Columns of one row, the JSON ones as text, as the policy's grant."""
     authority = Authority(kind, request_id if kind is AuthorityKind.REQUEST and request_id is not None else number)
-    row = GrantRow(
-        authority=kind,
-        entries=json.loads(entries),
-        sites=json.loads(sites),
-        audiences=json.loads(audiences),
-        starts_at=starts_at,
-        ends_at=ends_at,
-        hours=json.loads(hours),
-    )
-    scope = _scope(row)
+    scope = _scope(json.loads(entries), json.loads(sites), json.loads(audiences), json.loads(hours), starts_at, ends_at)
     return Grant(number, authority, scope.entries, scope.sites, scope.audiences, scope.window)
 
 
-def _scope(row: GrantRow) -> Scope:
+def _scope(
+    entries: list[dict[str, str]],
+    sites: list[str],
+    audiences: list[str],
+    hours: list[dict[str, Any]],
+    starts_at: int,
+    ends_at: int | None,
+) -> Scope:
+    """What a row's columns say, as values."""
     return Scope(
-        entries=tuple(Entry(entry["name"], Match(entry["match"])) for entry in row.entries),
-        sites=tuple(row.sites),
-        audiences=tuple(Audience(audience) for audience in row.audiences),
-        window=Window(
-            row.starts_at,
-            row.ends_at,
-            tuple(Hours(tuple(one["days"]), one["start"], one["end"]) for one in row.hours),
-        ),
+        entries=tuple(Entry(entry["name"], Match(entry["match"])) for entry in entries),
+        sites=tuple(sites),
+        audiences=tuple(Audience(audience) for audience in audiences),
+        window=Window(starts_at, ends_at, tuple(Hours(tuple(one["days"]), one["start"], one["end"]) for one in hours)),
     )
 
 
@@ -349,7 +345,8 @@ def _views(session: Session, now: float, rows: Iterable[GrantRow]) -> tuple[Gran
     found: list[GrantView] = []
     for row in rows:
         assert row.id is not None
-        scope, status = _scope(row), _status(row, now)
+        scope = _scope(row.entries, row.sites, row.audiences, row.hours, row.starts_at, row.ends_at)
+        status = _status(row, now)
         view = GrantView(
             id=row.id,
             authority=row.authority,
