@@ -4,7 +4,8 @@
     ├── Invalid      422  fields with what is wrong and how to mend it
     ├── Forbidden    403  this actor may not do this
     ├── NotFound     404  no such thing, or none that this actor may see
-    └── Conflict     409  somebody was faster, or the thing is not in a state for this
+    ├── Conflict     409  somebody was faster, or the thing is not in a state for this
+    └── TooMany      429  more than a person can mean; later it is fine
 
 API routes answer RFC 9457 problem+json; pages show the same sentences beside the fields.
 """
@@ -52,3 +53,8 @@ class NotFound(Refused):
 class Conflict(Refused):
     status = 409
     title = "Somebody was faster"
+
+
+class TooMany(Refused):
+    status = 429
+    title = "Too many at once"

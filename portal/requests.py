@@ -11,14 +11,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from sqlalchemy import desc, update
+from sqlalchemy import desc, func, update
 from sqlmodel import Session, col, select
 
 from blocklists.policy import EVERY_SITE, Audience
 from portal import access, audit, district, grants, moments, workflow
 from portal.access import Actor
 from portal.catalogue import Catalogue
-from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
 from portal.fields import Mistakes
 from portal.grants import EntryDraft, GrantDraft
 from portal.models import Request, RequestNote, State, Use, User
@@ -27,6 +27,7 @@ from portal.tools import MAX_TOOLS, Tool, ToolDraft, store, stored, understand
 from portal.workflow import Event, Party
 
 MAX_TEXT = 4000
+MAX_PER_HOUR = 30  # requests of one person
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ def _end_of_term(session: Session, start: date) -> date:
 def submit(session: Session, actor: Actor, now: float, draft: Draft) -> Request:
     """Raises `Invalid` with every field's error at once, `Forbidden` for machines."""
     access.require(access.may_submit(actor), "A request is written by a person: sign in with your own account.")
+    _not_too_many(session, actor, now)
     mistakes = Mistakes()
     tools = _tools(mistakes, draft.tools)
     purpose = mistakes.text(
@@ -75,6 +77,13 @@ def submit(session: Session, actor: Actor, now: float, draft: Draft) -> Request:
     mistakes.stop()
     row.tools, row.purpose = [store(tool) for tool in tools], purpose
     return _create(session, actor, now, row)
+
+
+def _not_too_many(session: Session, actor: Actor, now: float) -> None:
+    """Raises `TooMany` beyond what a person can mean: the queue is people's time."""
+    lately = col(Request.requester_id) == actor.user_id, col(Request.created_at) > int(now) - 3600
+    if session.exec(select(func.count()).select_from(Request).where(*lately)).one() >= MAX_PER_HOUR:
+        raise TooMany(f"You have sent {MAX_PER_HOUR} requests within an hour. Try again later, or ask the desk.")
 
 
 def _tools(mistakes: Mistakes, drafts: tuple[ToolDraft, ...]) -> tuple[Tool, ...]:

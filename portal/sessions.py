@@ -13,19 +13,20 @@ import secrets
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, Update, delete, update
+from sqlalchemy import Engine, Update, delete, desc, update
 from sqlmodel import Session, col, select
 
-from portal import audit
+from portal import access, audit
 from portal.access import Actor, ActorKind
 from portal.database import after_commit, engine_of, reading, transaction, writes
-from portal.errors import Forbidden
+from portal.errors import Forbidden, NotFound
 from portal.models import ApiToken, Role, User, WebSession
 from portal.passwords import Passwords
 
 COOKIE = "schoolgate_session"
 IDLE_SECONDS = 4 * 3600
 TOUCH_SECONDS = 300  # `last_seen_at` and `last_used_at` are this coarse, so that reading pages rarely writes
+_SESSION_ID = 16  # first characters of the secret's hash
 TOKEN_PREFIX = "sgt_"  # noqa: S105
 _WRONG = "The e-mail address and the password do not belong together."
 
@@ -164,6 +165,49 @@ def sign_out(session: Session, actor: Actor, now: float) -> None:
 def end_sessions(session: Session, user_id: int) -> None:
     """End every browser session of a person."""
     session.execute(delete(WebSession).where(col(WebSession.user_id) == user_id))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A signed-in browser of a person. `id` names it without being worth anything."""
+
+    id: str
+    created_at: int
+    last_seen_at: int
+    expires_at: int
+    mine: bool  # the one that asks
+
+
+def open_sessions(session: Session, actor: Actor, now: float, user_id: int) -> tuple[OpenSession, ...]:
+    """Return a person's signed-in browsers, newest first: one's own, or anybody's for an administrator."""
+    _require_own(actor, user_id)
+    rows = select(WebSession).where(WebSession.user_id == user_id, col(WebSession.expires_at) > int(now))
+    return tuple(
+        OpenSession(
+            row.secret_hash[:_SESSION_ID],
+            row.created_at,
+            row.last_seen_at,
+            row.expires_at,
+            row.secret_hash == actor.session,
+        )
+        for row in session.exec(rows.order_by(desc(col(WebSession.created_at))))
+    )
+
+
+def end_session(session: Session, actor: Actor, now: float, user_id: int, session_id: str) -> None:
+    """End one of them. Raises `NotFound` when there is none of this id."""
+    _require_own(actor, user_id)
+    whole = len(session_id) == _SESSION_ID and session_id.isalnum()
+    wanted = col(WebSession.user_id) == user_id, col(WebSession.secret_hash).startswith(session_id, autoescape=True)
+    gone = session.execute(delete(WebSession).where(*wanted)) if whole else None
+    if getattr(gone, "rowcount", 0) != 1:
+        raise NotFound("There is no such session; it may have ended already.")
+    audit.record(session, actor, int(now * 1000), "session.browser.revoke", f"user:{user_id}", {"session": session_id})
+
+
+def _require_own(actor: Actor, user_id: int) -> None:
+    own = actor.is_person and actor.user_id == user_id
+    access.require(own or access.may_administer(actor), "Only an administrator sees other people's sessions.")
 
 
 def check_csrf(signed_in: SignedIn, sent: str | None) -> None:

@@ -70,6 +70,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         404: "Not found",
         409: "Somebody was faster",
         422: "Needs mending",
+        429: "Too many at once",
     }
     return {status: {"description": meant[status], "content": content} for status in statuses}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from portal import access, audit, people
+from portal import access, audit, people, sessions
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Word
 from portal.models import Role, User
 from portal.people import UserDraft
@@ -53,6 +53,20 @@ class UserOut(Answer):
 
 class UserList(Answer):
     users: list[UserOut]
+
+
+class SessionOut(Answer):
+    """A signed-in browser; `mine`: the one that asks."""
+
+    id: str
+    created_at: Moment
+    last_seen_at: Moment
+    expires_at: Moment
+    mine: bool
+
+
+class SessionList(Answer):
+    sessions: list[SessionOut]
 
 
 class AuditOut(Answer):
@@ -112,6 +126,20 @@ def _patched(user: User, message: UserPatch) -> UserDraft:
         roles=tuple(user.roles) if message.roles is None else message.roles,
         site=message.site if "site" in message.model_fields_set else user.site_id,
     )
+
+
+@router.get("/users/{number}/sessions", responses=READS)
+def open_sessions(call: Caller, number: Number) -> SessionList:
+    """One's own signed-in browsers, or anybody's for an administrator."""
+    with call.reading() as session:
+        found = sessions.open_sessions(session, call.actor, call.now, number)
+    return SessionList(sessions=[SessionOut.model_validate(one) for one in found])
+
+
+@router.delete("/users/{number}/sessions/{session_id}", status_code=204, responses=CHANGES)
+def end_session(call: Caller, number: Number, session_id: Annotated[str, Path(max_length=16)]) -> None:
+    with call.writing() as session:
+        sessions.end_session(session, call.actor, call.now, number, session_id)
 
 
 @router.get("/audit", responses=READS)

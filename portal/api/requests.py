@@ -23,6 +23,7 @@ from portal.api.dependencies import (
     Revision,
     Text,
     Word,
+    problems,
 )
 from portal.api.grants import GrantOut, grants_out
 from portal.errors import FieldError, Invalid
@@ -172,7 +173,7 @@ def _out(session: Session, view: RequestView, now: float) -> RequestOut:
     )
 
 
-@router.post("", status_code=201, responses=CHANGES)
+@router.post("", status_code=201, responses=CHANGES | problems(429))
 def submit(call: Caller, message: RequestIn, response: Response) -> RequestOut:
     """Write a request."""
     draft = requests.Draft(

@@ -11,7 +11,7 @@ from sqlmodel import select
 from portal import grants, queue, requests
 from portal.access import Actor
 from portal.database import reading, transaction
-from portal.errors import Conflict, Forbidden, Invalid, NotFound, Refused
+from portal.errors import Conflict, Forbidden, Invalid, NotFound, Refused, TooMany
 from portal.grants import EntryDraft
 from portal.models import AuditEvent, GrantRow, Publication, Request, Role, State
 from portal.requests import Draft
@@ -304,3 +304,14 @@ def test_a_reviewers_grant_replaces_what_was_asked_for(desk: Desk) -> None:
         )
         (given,) = grants.live(session, NOW)
     assert [(entry.name, entry.match) for entry in given.entries] == [("about.instagram.com", "exact")]
+
+
+def test_nobody_sends_more_requests_in_an_hour_than_a_person_can_mean(desk: Desk) -> None:
+    for _ in range(requests.MAX_PER_HOUR):
+        desk.submit()
+    with pytest.raises(TooMany, match="within an hour"):
+        desk.submit()
+    desk.submit(actor=desk.amir)
+    with transaction(desk.engine) as session:
+        draft = requests.Draft((ToolDraft("pinterest.com"),), "Students collect references.")
+        requests.submit(session, desk.tess, NOW + 3600, draft)

@@ -75,6 +75,8 @@ API = {
     "GET services": Row(EVERYBODY),
     "GET sites": Row(EVERYBODY),
     "GET users": Row(CHIEF),
+    "GET users/{number}/sessions": Row(CHIEF),
+    "DELETE users/{number}/sessions/{session_id}": Row(""),  # an administrator meets 404: there is no such session
     "PATCH blocks/{number}": Row(CHIEF, {"action": "end"}),
     "PATCH brakes/{number}": Row(CHIEF, {"released": True}),
     "PATCH categories/{category}": Row(CHIEF, {}),
@@ -170,6 +172,7 @@ FILLED = {
     "key:path": "edison/staff",
     "deed": "withdraw",
     "sha256": "0" * 64,
+    "session_id": "0" * 16,
 }
 QUERY = {"name": "a.example", "urls": "a.example", "site": "edison", "audience": "staff", "tool": "a.example"}
 

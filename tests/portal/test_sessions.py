@@ -218,3 +218,22 @@ def test_hashing_waits_its_turn_and_nobody_is_lost() -> None:
     assert not passwords.check(None, PASSWORD)
     assert not passwords.check("", "")
     assert not passwords.check("not a hash", PASSWORD)
+
+
+def test_a_person_sees_and_ends_their_own_sessions_and_an_administrator_anybodys(desk: Desk) -> None:
+    assert desk.tess.user_id is not None
+    with transaction(desk.engine) as session:
+        here = sessions.sign_in_demo(session, desk.tess.user_id, NOW, 12, True)
+        there = sessions.sign_in_demo(session, desk.tess.user_id, NOW + 1, 12, True)
+        found = sessions.open_sessions(session, here.actor, NOW + 2, desk.tess.user_id)
+        assert [one.mine for one in found] == [False, True]
+        for nothing in ("", "%" * 16, "0" * 16, found[0].id[:15]):
+            with pytest.raises(NotFound):
+                sessions.end_session(session, here.actor, NOW + 2, desk.tess.user_id, nothing)
+        for other in (desk.rosa, desk.ada):
+            with pytest.raises(Forbidden):
+                sessions.end_session(session, other, NOW + 2, desk.tess.user_id, found[0].id)
+        sessions.end_session(session, here.actor, NOW + 2, desk.tess.user_id, found[0].id)
+        assert sessions.resolve(session, there.secret, NOW + 3) is None
+        sessions.end_session(session, desk.amir, NOW + 3, desk.tess.user_id, found[1].id)
+        assert sessions.open_sessions(session, desk.amir, NOW + 4, desk.tess.user_id) == ()
