@@ -100,7 +100,7 @@ def _source(table: Table, categories: tuple[str, ...]) -> Source:
         max_bytes=table.number("max_bytes", 1, MAX_BYTES),
         note=table.text("note") if table.has("note") else "",
     )
-    if source.least > source.most:
+    if 0 < source.most < source.least:
         table.mistake(table.line("least"), "the least number of names is above the most", "exchange them")
     if source.member is not None and source.format is not Format.V2FLY:
         table.mistake(table.line("member"), "only a v2fly collection has members", "remove this key")
@@ -135,7 +135,7 @@ def bad_url(url: str) -> str | None:
 def _quiet(table: Table) -> QuietHours:
     table.only("from", "until", "zone")
     start, end, zone = table.number("from", 0, 23), table.number("until", 1, 24), table.text("zone")
-    if start >= end:
+    if 0 < end <= start:
         table.mistake(table.line("from"), "the quiet hours end before they begin", "write them within one day")
     try:
         ZoneInfo(zone or "UTC")

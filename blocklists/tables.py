@@ -219,7 +219,7 @@ class Table:
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         self._absent(key, f"a whole number from {low:,} to {high:,}")
-        return low
+        return 0
 
     def has(self, key: str) -> bool:
         return key in self._values
