@@ -40,7 +40,7 @@ PAGES = (
     "/audit",
     "/audit?tag=grant",
 )
-ROUNDS = 20
+ROUNDS = 40
 NOW = int(time.time())
 
 
