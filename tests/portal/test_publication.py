@@ -18,7 +18,7 @@ from sqlmodel import select
 from blocklists import policy_codec, signature
 from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base
-from blocklists.policy import Match, Policy
+from blocklists.policy import Match, ModeKind, Policy
 from blocklists.seed import load_seed
 from portal import audit, models
 from portal.access import SYSTEM
@@ -269,3 +269,22 @@ def test_a_kill_between_the_decision_and_its_publication_loses_nothing_and_does_
     assert [one.entries[0].name for one in policy_codec.load(rows[1].body).grants] == ["instagram.com"]
     assert tags(engine).count("policy.version.publish") == 2
     engine.dispose()
+
+
+def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk) -> None:
+    desk.publish()
+    with transaction(desk.engine) as session:
+        kinds = {"kind": ModeKind.TESTING, "sites": ["*"], "audiences": ["students"], "minutes": 60}
+        session.add(models.ModeRow(title="Test", created_by=1, created_at=NOW, **kinds))
+        session.flush()
+        session.add(models.ModeRun(mode_id=1, reason="x", started_by=1, starts_at=NOW, ends_at=NOW + 3600))
+        record_change(session, SYSTEM, NOW, "lever.mode.start", "mode-run:1")
+    assert [mode.number for mode in desk.publish().modes] == [1]
+    number = grant(desk.engine)
+    assert desk.publisher().publish_pending(lambda: NOW + 1) is None
+    with transaction(desk.engine) as session:
+        record_change(session, SYSTEM, NOW, "lever.brake.set", "brake:1")
+    assert number in {one.number for one in desk.publish().grants}
+    grant(desk.engine, "tiktok.com")
+    published = desk.publisher().publish_pending(lambda: NOW + 3600)
+    assert published is not None and published.snapshot.policy.modes == ()
