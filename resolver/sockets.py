@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,9 +88,9 @@ class Listeners:
             self._passed.close()
 
 
-def probe(endpoint: Endpoint) -> None:
+def probe(endpoint: Endpoint, kinds: Iterable[socket.SocketKind] = (socket.SOCK_DGRAM, socket.SOCK_STREAM)) -> None:
     """Return when nobody listens on `endpoint`. Raises `CannotListen`, naming who does when that can be seen."""
-    for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+    for kind in kinds:
         _bind(endpoint, kind, shared=False).close()
 
 

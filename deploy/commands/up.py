@@ -24,10 +24,10 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deploy.options import fail, settings_from, with_settings
-from deploy.ports import PortTaken, check_free
 from deploy.settings import PREFIX, Settings, parse_endpoint, system_upstreams
 from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
 from resolver.config import Endpoint
+from resolver.sockets import CannotListen, probe
 
 _UPSTREAM_PATIENCE = 1.0  # seconds
 
@@ -58,10 +58,10 @@ def command(
     with _only_copy(settings.data):
         try:
             for text in settings.resolver.listen:
-                check_free(parse_endpoint(text), (socket.SOCK_DGRAM, socket.SOCK_STREAM), "--dns ADDR:PORT")
-            check_free(web_at, (socket.SOCK_STREAM,), "--web ADDR:PORT")
-        except PortTaken as error:
-            raise fail(str(error)) from None
+                probe(parse_endpoint(text))
+            probe(web_at, [socket.SOCK_STREAM])
+        except CannotListen as error:
+            raise fail(f"{error}. Other ports are chosen with --dns ADDR:PORT and --web ADDR:PORT.") from None
         _run(console, settings, web_at, demo)
 
 

@@ -214,4 +214,5 @@ def test_it_stops_cleanly_and_starts_again_with_what_was_there(tmp_path: Path, o
             check=False,
         )
         assert taken.returncode == 1
-        assert f"port 127.0.0.1:{made.dns} is taken" in taken.stderr
+        assert f"127.0.0.1:{made.dns} is taken by pid" in taken.stderr
+        assert "--dns ADDR:PORT" in taken.stderr
