@@ -28,7 +28,7 @@ bench: $(STAMP) programs ## Side by side with Unbound, and from a click to the f
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: $(STAMP) ## 100,000 hostile inputs for every parser (N=… for more)
-	@for target in names policy base snapshot wire; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
+	@for target in names policy base snapshot wire lists; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
 
 kill-loop: $(STAMP) ## 50 random kills of portal, node and workers under load (N=… for more)
 	@$(BIN)/python -m tests.flows.kill_loop --kills $${N:-50}

@@ -18,8 +18,9 @@ import dns.query
 import dns.rcode
 import httpx
 
+from tests.accounts import REVIEWER, teachers, token
 from tests.bench import corpus, peers
-from tests.bench.ours import make_base, person_token, schoolgate
+from tests.bench.ours import make_base, schoolgate
 
 COUNT = 200
 NAMES = 1_000_000
@@ -48,11 +49,10 @@ def main(count: int = COUNT, names: int = NAMES) -> None:
 
 
 def _approve_all(data: Path, web: int, port: int, wanted: list[str]) -> list[float]:
-    teacher = _client(web, person_token(data, "tess.okafor@riverbend.example", "requester"))
-    reviewer = _client(web, person_token(data, "rosa.diaz@riverbend.example", "reviewer"))
+    writers = [_client(web, one) for one in teachers(data, len(wanted))]
     times = []
-    with teacher, reviewer:
-        for name in wanted:
+    with _client(web, token(data, REVIEWER, "reviewer")) as reviewer:
+        for teacher, name in zip(itertools.cycle(writers), wanted):
             written = teacher.post("/requests", json={"tools": [{"name": name}], "purpose": "Benchmark lesson"})
             written.raise_for_status()
             request = written.json()

@@ -132,22 +132,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def person_token(data: Path, email: str, role: str) -> str:
-    """Return an API token of the demo account with this address."""
-    from deploy.settings import load_settings, portal_config
-    from portal import people
-    from portal.database import connect, transaction
-    from portal.sessions import user_actor
-
-    engine = connect(portal_config(load_settings().model_copy(update={"data": data})).database)
-    with transaction(engine) as session:
-        actor = user_actor(people.by_email(session, email))
-        made = people.create_token(session, actor, time.time(), people.TokenDraft("bench", role, machine=False))
-        secret = made.secret
-    engine.dispose()
-    return secret
-
-
 def _adopt(data: Path, base: Path) -> None:
     """Make `base` the portal's current one, and ask for a publication, as the lists' job does."""
     from deploy.settings import load_settings, portal_config

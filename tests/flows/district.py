@@ -22,12 +22,9 @@ import dns.message
 import dns.query
 import httpx
 
+from tests.accounts import token
+
 STUDENTS, STAFF, GUESTS, NOBODYS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.99"
-TEACHER, REVIEWER, ADMINISTRATOR = (
-    "tess.okafor@riverbend.example",
-    "rosa.diaz@riverbend.example",
-    "amir.khan@riverbend.example",
-)
 START_WITHIN = 90.0
 
 
@@ -124,23 +121,12 @@ class District:
 
     def client(self, email: str, role: str) -> httpx.Client:
         """Return an API client with a token of the account `email`."""
-        headers = {"Authorization": f"Bearer {self.token(email, role)}"}
+        return self.bearer(token(self.data, email, role))
+
+    def bearer(self, secret: str) -> httpx.Client:
+        """Return an API client with this token."""
+        headers = {"Authorization": f"Bearer {secret}"}
         return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=20)
-
-    def token(self, email: str, role: str) -> str:
-        """Return a new API token of the account `email`, made in the database beside the running portal."""
-        from portal import people
-        from portal.database import connect, transaction
-        from portal.sessions import user_actor
-
-        engine = connect(f"sqlite:///{self.data / 'portal' / 'portal.sqlite'}")
-        try:
-            with transaction(engine) as session:
-                actor = user_actor(people.by_email(session, email))
-                draft = people.TokenDraft("flow", role, machine=False)
-                return people.create_token(session, actor, time.time(), draft).secret
-        finally:
-            engine.dispose()
 
     def pid_of(self, part: str) -> int:
         """Return the process id of `portal`, `resolver` (the supervisor), `worker 0`, `subscription`, `log-writer`."""

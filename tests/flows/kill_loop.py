@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -26,7 +27,8 @@ import dns.rcode
 import httpx
 
 from resolver.control import ControlFailed, NotRunning
-from tests.flows.district import REVIEWER, STUDENTS, TEACHER, District, command, district, free_port, until
+from tests.accounts import REVIEWER, teachers
+from tests.flows.district import STUDENTS, District, command, district, free_port, until
 from tests.flows.upstream import world
 
 PARTS = ("portal", "resolver", "worker 0", "worker 1", "subscription", "log-writer")
@@ -70,22 +72,23 @@ class _Prober(threading.Thread):
 class Loop:
     """One district under fire."""
 
-    def __init__(self, school: District, seed: int) -> None:
+    def __init__(self, school: District, kills: int, seed: int) -> None:
         self._school = school
+        self._kills = kills
         self._random = random.Random(seed)
         self.tally = Tally()
-        self._teacher = school.client(TEACHER, "requester")
+        self._teachers = itertools.cycle([school.bearer(one) for one in teachers(school.data, kills + 1)])
         self._reviewer = school.client(REVIEWER, "reviewer")
         self._open: dict[str, int] = {}  # name -> grant
         self._closed: set[str] = set()
 
-    def run(self, kills: int) -> Tally:
-        """Kill `kills` times, then check everything once more. Raises `AssertionError`."""
+    def run(self) -> Tally:
+        """Kill as often as was said, then check everything once more. Raises `AssertionError`."""
         self._approve_calmly(ALWAYS)
         prober = _Prober(self._school, self.tally)
         prober.start()
         try:
-            for number in range(kills):
+            for number in range(self._kills):
                 self._round(number)
         finally:
             prober.ending.set()
@@ -155,7 +158,7 @@ class Loop:
 
     def _write(self, name: str) -> dict[str, Any]:
         message = {"tools": [{"name": name}], "purpose": "Kill loop", "audience": ["students"], "sites": ["edison"]}
-        answer = self._teacher.post("/requests", json=message)
+        answer = next(self._teachers).post("/requests", json=message)
         assert answer.status_code == 201, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -195,7 +198,7 @@ def run(kills: int, seed: int, folder: Path) -> Tally:
     """Run the loop on a district of its own in `folder`."""
     port = free_port()
     with world(port), district(folder, port) as school:
-        return Loop(school, seed).run(kills)
+        return Loop(school, kills, seed).run()
 
 
 def main() -> None:

@@ -16,14 +16,12 @@ import dns.rdatatype
 import httpx
 import pytest
 
+from tests.accounts import ADMINISTRATOR, REVIEWER, TEACHER
 from tests.flows.district import (
-    ADMINISTRATOR,
     GUESTS,
     NOBODYS,
-    REVIEWER,
     STAFF,
     STUDENTS,
-    TEACHER,
     District,
     command,
     district,

@@ -1,0 +1,47 @@
+"""Accounts and API tokens of a demo district, made in the database beside its running portal, as the command line does.
+
+A person writes at most so many requests within an hour; loops that write more share them among several teachers.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from portal import people
+from portal.access import SYSTEM
+from portal.database import connect, transaction
+from portal.requests import MAX_PER_HOUR
+from portal.sessions import user_actor
+
+TEACHER, REVIEWER, ADMINISTRATOR = (
+    "tess.okafor@riverbend.example",
+    "rosa.diaz@riverbend.example",
+    "amir.khan@riverbend.example",
+)
+
+
+def token(data: Path, email: str, role: str) -> str:
+    """Return a new API token of the account `email`, with a role that it has."""
+    engine = connect(f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
+    try:
+        with transaction(engine) as session:
+            actor = user_actor(people.by_email(session, email))
+            draft = people.TokenDraft("test", role, machine=False)
+            return people.create_token(session, actor, time.time(), draft).secret
+    finally:
+        engine.dispose()
+
+
+def teachers(data: Path, requests: int) -> list[str]:
+    """Return tokens of as many new teachers at Edison as it takes to write `requests` requests within an hour."""
+    engine = connect(f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
+    emails = [f"teacher{number}@riverbend.example" for number in range(-(-requests // MAX_PER_HOUR))]
+    try:
+        with transaction(engine) as session:
+            for number, email in enumerate(emails):
+                draft = people.UserDraft(email, f"Teacher {number}", ("requester",), "edison")
+                people.create_user(session, SYSTEM, time.time(), draft, "")
+    finally:
+        engine.dispose()
+    return [token(data, email, "requester") for email in emails]
