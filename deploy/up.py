@@ -19,6 +19,8 @@ from pathlib import Path
 
 READY_WITHIN = 120.0  # seconds: the first start compiles the seed lists and makes the database
 STOP_WITHIN = 8.0
+QUICK_DEATH = 3.0  # a child that lived for less than so long is in trouble of its own
+LONGEST_PAUSE = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -88,19 +90,24 @@ class Stopped(Exception):
 
 
 def watch(children: list[Child], say: Callable[[str], None]) -> None:
-    """Keep the children running until SIGINT or SIGTERM; return then. A child that died is started again."""
+    """Keep the children running until SIGINT or SIGTERM; return by `Stopped` then. A child that died is started again:
+    at once, or after a growing pause when it dies again and again. One child's pause does not hold up another."""
+    due: dict[str, float] = {}  # child -> when it is started again
     while True:
-        time.sleep(0.2)
+        time.sleep(0.1)
+        now = time.monotonic()
         for child in children:
             code = child.code()
             if code is None:
                 continue
-            lived = time.monotonic() - child.started_at
-            child.quick_deaths = child.quick_deaths + 1 if lived < 5 else 0
-            pause = min(30.0, 0.5 * 2**child.quick_deaths) if child.quick_deaths else 0.0
-            say(f"The {child.name} ended (status {code}) and is started again. Its log: {child.log}")
-            time.sleep(pause)
-            child.start()
+            if child.name not in due:
+                child.quick_deaths = child.quick_deaths + 1 if now - child.started_at < QUICK_DEATH else 0
+                pause = min(LONGEST_PAUSE, 0.25 * 2**child.quick_deaths) if child.quick_deaths else 0.0
+                due[child.name] = now + pause
+                say(f"The {child.name} ended (status {code}) and is started again. Its log: {child.log}")
+            if now >= due[child.name]:
+                del due[child.name]
+                child.start()
 
 
 def stop(children: list[Child]) -> None:
