@@ -31,6 +31,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     from blocklists.seed import BadSeed
     from portal.app import create_app, prepare
     from portal.database import DatabaseInUse, sole_portal
+    from portal.errors import Refused
     from portal.keys import BadKey
 
     settings = settings_from(config, data)
@@ -60,7 +61,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
             gc.freeze()  # what was loaded stays: a collection in the middle of a publication does not walk through it
             server.run()
             engine.dispose()
-    except (BadKey, BadSeed, DatabaseInUse) as error:
+    except (BadKey, BadSeed, DatabaseInUse, Refused) as error:
         raise fail(str(error)) from None
     except CommandError as error:
         raise fail(f"the database's tables cannot be brought up to date: {error}") from None
