@@ -216,9 +216,19 @@ def _grants_and_blocks(question: _Question) -> Verdict | None:
         return _block(question, reason, style)
     question.found = f"grant {winner.number} ({winner.authority.kind} {winner.authority.number}) at {above}"
     reason = Reason(ReasonKind.GRANT, entry=above, number=winner.number, authority=winner.authority)
+    return Verdict(Action.ALLOW, reason, lifted=_lifted(question, ranked), valid_until=question.valid_until)
+
+
+def _lifted(
+    question: _Question, ranked: list[tuple[tuple[int, bool, bool, int], CustomBlock | Grant]]
+) -> Reason | None:
+    """What would block the name without a grant: the most specific custom block, else what step 7 finds."""
+    blocks = [(rank, one) for rank, one in ranked if isinstance(one, CustomBlock)]
+    if blocks:
+        rank, block = min(blocks, key=lambda one: one[0])
+        return Reason(ReasonKind.CUSTOM, entry=question.ancestors[rank[0]], number=block.number)
     blocked = _listed(question)
-    lifted = None if blocked is None else blocked.reason
-    return Verdict(Action.ALLOW, reason, lifted=lifted, valid_until=question.valid_until)
+    return None if blocked is None else blocked.reason
 
 
 def _find_modes(question: _Question) -> None:

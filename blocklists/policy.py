@@ -226,5 +226,5 @@ class Verdict:
     action: Action
     reason: Reason
     style: AnswerStyle | None = None  # for a block or a synthesized answer
-    lifted: Reason | None = None  # for an allow by grant: the block that it lifts, None when nothing blocked the name
+    lifted: Reason | None = None  # for an allow by grant, mode or observing: the block that it lifts, None without one
     valid_until: float = FOREVER  # the next moment at which this verdict may change, seconds since 1970

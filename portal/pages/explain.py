@@ -103,6 +103,8 @@ def _reason(reason: Reason) -> tuple[_Fact, ...]:
 
 
 def _category(reason: Reason) -> str:
+    if reason.category is None:
+        return f"custom block {reason.number} at {reason.entry}"
     return f"{reason.category}: {reason.entry} in {reason.list}"
 
 

@@ -58,7 +58,7 @@ class Finished:
         if answer.stored == FOREVER:
             longest = max(ttl for _, ttl in answer.ttls)
             if left >= longest:
-                return answer.body, self.decided_until - longest + 1e-3
+                return answer.body, min(self.until, self.decided_until - longest + 1e-3)
             return patch_ttls(answer.body, answer.ttls, 0, max(int(left), 0)), min(self.until, now + 1)
         age = int(now - answer.stored)
         cap = self.cap if left >= self.cap else max(int(left), 0)

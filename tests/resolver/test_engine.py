@@ -327,6 +327,31 @@ def test_a_stale_answer_is_judged_by_the_policy_of_now_and_ends_after_a_day() ->
     assert read(laboratory.late[-1]).rcode() == dns.rcode.SERVFAIL
 
 
+def test_a_stale_answer_that_is_asked_for_again_and_again_still_goes_after_its_half_minute() -> None:
+    laboratory = Laboratory(upstream_tries=1)
+    laboratory.resolve("www.example.com", "www.example.com. 100 A 192.0.2.1")
+    laboratory.now += 3600
+    assert laboratory.ask("www.example.com") is None
+    laboratory.tick(2)
+    for _ in range(5):  # remembered by its bytes from the second or third time on
+        assert laboratory.ask("www.example.com") is not None
+    laboratory.now += 31
+    assert laboratory.ask("www.example.com") is None
+
+
+def test_a_name_that_only_a_grant_takes_out_of_a_custom_block_lives_a_minute_at_most() -> None:
+    laboratory = Laboratory(
+        make_snapshot_of(grants=(grant(1, "lesson.tool.example"),), blocks=(custom_block(1, "tool.example"),))
+    )
+    blocked = laboratory.ask("tool.example")
+    assert blocked is not None
+    assert blocked.authority  # NODATA: an exception lies below
+    laboratory.resolve("lesson.tool.example", "lesson.tool.example. 3600 A 192.0.2.1")
+    found = laboratory.ask("lesson.tool.example")
+    assert found is not None
+    assert found.answer[0].ttl <= 60
+
+
 def test_case_cookie_and_options_find_the_same_answer_and_case_is_kept() -> None:
     laboratory = Laboratory()
     laboratory.resolve("example.com", "example.com. 100 A 192.0.2.1")
