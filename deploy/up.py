@@ -106,8 +106,13 @@ def watch(children: list[Child], say: Callable[[str], None]) -> None:
                 due[child.name] = now + pause
                 say(f"The {child.name} ended (status {code}) and is started again. Its log: {child.log}")
             if now >= due[child.name]:
-                del due[child.name]
-                child.start()
+                try:
+                    child.start()
+                except OSError as error:  # no memory, no log: no reason to end the other one
+                    due[child.name] = now + LONGEST_PAUSE
+                    say(f"The {child.name} cannot be started, and is tried again: {error}")
+                else:
+                    del due[child.name]
 
 
 def stop(children: list[Child]) -> None:

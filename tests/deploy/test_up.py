@@ -60,6 +60,28 @@ def test_a_killed_child_is_started_again_while_another_that_cannot_start_pauses(
     assert not thread.is_alive()
 
 
+def test_a_child_that_cannot_even_be_forked_does_not_end_the_other(tmp_path: Path) -> None:
+    good, bad = Child("good", SLEEP, tmp_path / "good.log"), Child("bad", SLEEP, tmp_path / "bad.log")
+    for child in (good, bad):
+        child.start()
+    assert good.process is not None and bad.process is not None
+    before = good.process
+    bad.log = tmp_path / "gone" / "bad.log"  # as on a disk that became read-only
+    said: list[str] = []
+    thread, ending = _watched([bad, good], said)
+    try:
+        bad.process.kill()
+        until(lambda: any("bad cannot be started" in text for text in said), what="the failed start")
+        before.kill()
+        until(lambda: good.process is not before and good.code() is None, what="the start of the other")
+    finally:
+        ending.set()
+        if good.process is not None:
+            good.process.kill()
+        thread.join(10)
+        stop([good, bad])
+
+
 def test_a_child_that_ends_before_it_is_ready_says_its_last_words(tmp_path: Path) -> None:
     child = Child("portal", FAIL, tmp_path / "portal.log")
     child.start()
