@@ -16,7 +16,7 @@ from portal import access, audit, district, moments
 from portal.audit import Verification
 from portal.models import AuditEvent
 from portal.pages.tables import as_csv
-from portal.pages.web import PersonVisit
+from portal.pages.web import Before, PersonVisit
 from portal.pages.words import Word
 from portal.publication import newest_version
 
@@ -71,7 +71,7 @@ class _Row:
 
 @router.get("/audit")
 def page(
-    visit: PersonVisit, tag: str = "", who: str = "", subject: str = "", before: int | None = None, verify: bool = False
+    visit: PersonVisit, tag: str = "", who: str = "", subject: str = "", before: Before = None, verify: bool = False
 ) -> Response:
     _require(visit)
     wanted = _Wanted(tag.strip(), who.strip(), subject.strip())

@@ -12,7 +12,7 @@ from portal import access, levers
 from portal.errors import Conflict, Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
-from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
+from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
 
 router = APIRouter()
@@ -51,7 +51,7 @@ def set_brake(visit: SentForm) -> Response:
 
 
 @router.post("/brakes/{number}/release")
-def release(visit: SentForm, number: int) -> Response:
+def release(visit: SentForm, number: Number) -> Response:
     try:
         with visit.writing() as session:
             levers.release_brake(session, visit.actor, visit.now, number)

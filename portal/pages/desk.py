@@ -21,7 +21,7 @@ from portal.pages.forms import Form
 from portal.pages.requests import shown
 from portal.pages.review_form import EntryRow
 from portal.pages.tables import listing
-from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
+from portal.pages.web import Before, Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
 from portal.queue import RequestView
 from portal.workflow import Event
@@ -64,7 +64,7 @@ class _Count:
 
 
 @router.get("/desk")
-def desk(visit: PersonVisit, show: str = "waiting", before: int | None = None) -> Response:
+def desk(visit: PersonVisit, show: str = "waiting", before: Before = None) -> Response:
     access.require(access.may_see_every_request(visit.actor), "The service desk's queue is for reviewers.")
     show = show if show in _VIEWS else "waiting"
     sorting = listing(visit.request, "age", descending=True)
@@ -88,7 +88,7 @@ _NOTHING = {"waiting": ("Nobody is waiting", "New requests appear here by themse
 
 
 @router.get("/desk/events")
-def desk_events(visit: PersonVisit, show: str = "waiting", before: int = 0) -> EventSourceResponse:
+def desk_events(visit: PersonVisit, show: str = "waiting", before: Before = None) -> EventSourceResponse:
     access.require(access.may_see_every_request(visit.actor), "The service desk's queue is for reviewers.")
     show = show if show in _VIEWS else "waiting"
     return streams.watch(
@@ -155,14 +155,14 @@ def _row(
 
 
 @router.get("/desk/{number}")
-def review(visit: PersonVisit, number: int) -> Response:
+def review(visit: PersonVisit, number: Number) -> Response:
     access.require(access.may_see_every_request(visit.actor), "Requests are reviewed by the service desk.")
     with visit.reading() as session:
         return _review(visit, session, number, None, Form())
 
 
 @router.post("/desk/{number}")
-def decide(visit: SentForm, number: int) -> Response:
+def decide(visit: SentForm, number: Number) -> Response:
     decision = visit.value("decision")
     if not decision:  # "Another name", or the Enter key in a field: nothing is decided
         rows = review_form.rows(visit.typed)

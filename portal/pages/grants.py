@@ -15,7 +15,7 @@ from portal.pages import cards, forms, frame, streams
 from portal.pages.cards import Card
 from portal.pages.forms import Form
 from portal.pages.tables import as_csv, listing
-from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
+from portal.pages.web import Before, Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option
 
 router = APIRouter()
@@ -41,7 +41,7 @@ _KEYS = {
 
 
 @router.get("/grants")
-def page(visit: PersonVisit, status: str = "", before: int | None = None) -> Response:
+def page(visit: PersonVisit, status: str = "", before: Before = None) -> Response:
     sorting = listing(visit.request, "number", descending=True)
     with visit.reading() as session:
         found = _cards(session, visit.actor, visit.now, status, before, PER_PAGE)
@@ -59,7 +59,7 @@ def page(visit: PersonVisit, status: str = "", before: int | None = None) -> Res
 
 
 @router.get("/grants/events")
-def events(visit: PersonVisit, status: str = "", before: int = 0) -> EventSourceResponse:
+def events(visit: PersonVisit, status: str = "", before: Before = None) -> EventSourceResponse:
     return streams.watch(
         visit,
         lambda session, actor, now: frame.fingerprint(_cards(session, actor, now, status, before or None, PER_PAGE)),
@@ -97,18 +97,18 @@ def _cards(session: Session, actor: Actor, now: float, status: str, before: int 
 
 
 @router.get("/grants/{number}")
-def one(visit: PersonVisit, number: int) -> Response:
+def one(visit: PersonVisit, number: Number) -> Response:
     with visit.reading() as session:
         return _one(visit, session, number, Form())
 
 
 @router.get("/grants/{number}/events")
-def one_events(visit: PersonVisit, number: int) -> EventSourceResponse:
+def one_events(visit: PersonVisit, number: Number) -> EventSourceResponse:
     return streams.watch(visit, lambda session, actor, now: frame.fingerprint(_card(session, actor, now, number)))
 
 
 @router.post("/grants/{number}/revoke")
-def revoke(visit: SentForm, number: int) -> Response:
+def revoke(visit: SentForm, number: Number) -> Response:
     try:
         with visit.writing() as session:
             grants.revoke(session, visit.actor, visit.now, number, visit.value("reason"))

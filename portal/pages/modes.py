@@ -12,7 +12,7 @@ from portal.errors import Conflict, Invalid
 from portal.modes import ModeDraft
 from portal.pages import cards, forms, times, words
 from portal.pages.forms import Form
-from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
+from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
 
 router = APIRouter()
@@ -56,7 +56,7 @@ def prepare(visit: SentForm) -> Response:
 
 
 @router.post("/modes/{number}/start")
-def start(visit: SentForm, number: int) -> Response:
+def start(visit: SentForm, number: Number) -> Response:
     try:
         with visit.writing() as session:
             drill = visit.value("drill") == "yes"
@@ -68,7 +68,7 @@ def start(visit: SentForm, number: int) -> Response:
 
 
 @router.post("/modes/runs/{number}/end")
-def end(visit: SentForm, number: int) -> Response:
+def end(visit: SentForm, number: Number) -> Response:
     try:
         with visit.writing() as session:
             modes.end(session, visit.actor, visit.now, number)

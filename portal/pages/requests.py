@@ -16,7 +16,7 @@ from portal.access import Actor
 from portal.errors import Conflict, Invalid
 from portal.pages import cards, findings, forms, frame, story, streams, times, words
 from portal.pages.forms import Form
-from portal.pages.web import PersonVisit, Sent, SentForm, SignedVisit, go
+from portal.pages.web import Number, PersonVisit, Sent, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
 from portal.queue import RequestView
 from portal.requests import Draft
@@ -187,13 +187,13 @@ def _summary(form: Form, site_names: Mapping[str, str]) -> str:
 
 
 @router.get("/requests/{number}")
-def one(visit: PersonVisit, number: int) -> Response:
+def one(visit: PersonVisit, number: Number) -> Response:
     with visit.reading() as session:
         return show(visit, session, number, Form())
 
 
 @router.get("/requests/{number}/events")
-def one_events(visit: PersonVisit, number: int) -> EventSourceResponse:
+def one_events(visit: PersonVisit, number: Number) -> EventSourceResponse:
     return streams.watch(visit, lambda session, actor, now: shown(session, actor, now, number)[2])
 
 
@@ -237,7 +237,7 @@ _BACK = {True: _Back("/requests", "My requests"), False: _Back("/desk", "Service
 
 
 @router.post("/requests/{number}/{deed}")
-def act(visit: SentForm, number: int, deed: str) -> Response:
+def act(visit: SentForm, number: Number, deed: str) -> Response:
     """Answer, withdraw, appeal or renew."""
     if deed not in ("answer", "withdraw", "appeal", "renew"):
         raise HTTPException(404)

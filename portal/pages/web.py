@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote, urlsplit
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Path, Query, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
@@ -24,6 +24,10 @@ from portal.errors import Forbidden
 from portal.pages import forms, frame
 from portal.sessions import SignedIn
 from portal.wiring import Wiring, wiring
+
+_MAX_ID = 2**31 - 1  # more than a database's INTEGER holds is an error there
+Number = Annotated[int, Path(le=_MAX_ID)]
+Before = Annotated[int | None, Query(ge=0, le=_MAX_ID)]
 
 FORM_COOKIE = "schoolgate_form"  # before signing in: the form token that the sign-in page must send back
 
@@ -125,7 +129,10 @@ def go(where: str) -> Response:
 
 def safe_next(wanted: str) -> str:
     """Return a path of this portal to go on to; `/` for anything that could lead elsewhere."""
-    parts = urlsplit(wanted)
+    try:
+        parts = urlsplit(wanted)
+    except ValueError:  # such as `//[`
+        return "/"
     ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return wanted if ours and wanted.isprintable() and "\\" not in wanted else "/"
 

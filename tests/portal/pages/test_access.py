@@ -143,3 +143,19 @@ def test_no_page_has_inline_script_or_style(sign_in: SignIn) -> None:
         assert "<style" not in markup
         assert "<script>" not in markup
         assert " onclick=" not in markup
+
+
+@pytest.mark.parametrize(
+    "path", ["/requests/{}", "/desk/{}", "/desk?before={}", "/grants/{}", "/grants?before={}", "/audit?before={}"]
+)
+def test_a_number_that_no_database_holds_is_refused(sign_in: SignIn, path: str) -> None:
+    browser = sign_in("amir")
+    for number in (2**31, 10**30):
+        assert browser.open(path.format(number)).status_code == 422
+
+
+@pytest.mark.parametrize("wanted", ["//[", "http://[", "//[x]y"])
+def test_a_next_page_that_is_no_address_is_the_first_page(visitor: Callable[[], Browser], wanted: str) -> None:
+    browser = visitor()
+    assert browser.open(f"/sign-in?next={wanted}").status_code == 200
+    assert browser.form("/sign-in")["next"] == ["/"]
