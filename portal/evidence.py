@@ -81,6 +81,8 @@ def _finding(session: Session, snapshot: Snapshot, text: str, at: float) -> Find
     except BadName as error:
         return Finding(text, problem=error.reason)
     name = typed.name
+    if not bundle and name == "localhost":
+        return Finding(text, problem="localhost is the device itself; no resolver answers for it")
     if not bundle and "." not in name:
         return Finding(text, problem=f"{name} is one word; write the site's whole address, like {name}.com")
     met = _met(snapshot, name, at)
@@ -108,7 +110,7 @@ def _finding(session: Session, snapshot: Snapshot, text: str, at: float) -> Find
         registrable=registrable,
         entries=entries,
         opens=_opens(entries, typed.had_path, None if service is None else service.title),
-        earlier=_earlier(session, registrable or name),
+        earlier=() if registrable is None else _earlier(session, registrable),
     )
 
 
@@ -129,8 +131,14 @@ def _bundle(snapshot: Snapshot, service: str) -> tuple[str, ...]:
 
 
 def _telling_first(service: str, bundle: tuple[str, ...]) -> tuple[str, ...]:
-    """The bundle with the name that people know first: the one that begins like the service's id, else the shortest."""
-    return tuple(sorted(bundle, key=lambda name: (name.partition(".")[0] != service, len(name), name)))
+    """The bundle with the name that people know first: the one that is the service's id, at .com before other endings
+    (`pinterest.com`, then `pinterest.at`); else the shortest."""
+
+    def place(name: str) -> tuple[bool, bool, int, str]:
+        label, _, ending = name.partition(".")
+        return label != service, label == service and ending != "com", len(name), name
+
+    return tuple(sorted(bundle, key=place))
 
 
 def _met(snapshot: Snapshot, name: str, at: float) -> tuple[Blocked, ...]:

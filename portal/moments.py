@@ -38,11 +38,11 @@ def day(value: date, zone: ZoneInfo, end: bool = False) -> int:
 
 
 def words(at: int, now: float, zone: ZoneInfo) -> str:
-    """Return `at 10:42` for a moment of today, else `on 4 March 2026 at 10:42`."""
+    """Return `at 10:42 CST` for a moment of today, else `on 4 March 2026 at 10:42 CST`."""
     local, today = datetime.fromtimestamp(at, zone), datetime.fromtimestamp(now, zone).date()
     if local.date() == today:
-        return f"at {local:%H:%M}"
-    return f"on {local.day} {local:%B %Y} at {local:%H:%M}"
+        return f"at {local:%H:%M %Z}"
+    return f"on {local.day} {local:%B %Y} at {local:%H:%M %Z}"
 
 
 def iso(at: int, zone: ZoneInfo) -> str:

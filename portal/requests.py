@@ -346,7 +346,7 @@ def _note(session: Session, actor: Actor, now: float, row: Request, event: Event
 
 
 def _lost(session: Session, now: float, row: Request) -> Conflict:
-    """Say who was faster, and with what: "Rosa Diaz approved this at 10:42; reload to see it"."""
+    """Say who was faster, and with what: "Rosa Diaz approved this at 10:42 CST; reload to see it"."""
     newest = select(RequestNote, User).join(User, col(User.id) == col(RequestNote.author_id))
     newest = newest.where(RequestNote.request_id == row.id).order_by(desc(col(RequestNote.id))).limit(1)
     found = session.exec(newest).first()

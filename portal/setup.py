@@ -187,10 +187,14 @@ def checklist(session: Session, actor: Actor, now: float) -> tuple[Point, ...]:
             "/set-up#staff",
         ),
         Point(
-            "sites", "Sites and their networks", f"{sites} sites, {len(groups)} groups", bool(groups), "/set-up/sites"
+            "sites",
+            "Sites and their networks",
+            f"{_count(sites, 'site')}, {_count(len(groups), 'group')}",
+            bool(groups),
+            "/set-up/sites",
         ),
-        Point("desk", "Somebody who decides requests", f"{reviewers} reviewers", reviewers > 0, "/district"),
-        Point("resolver", "A resolver that is enrolled", f"{nodes} resolvers", nodes > 0, "/nodes"),
+        Point("desk", "Somebody who decides requests", _count(reviewers, "reviewer"), reviewers > 0, "/district"),
+        Point("resolver", "A resolver that is enrolled", _count(nodes, "resolver"), nodes > 0, "/nodes"),
         Point(
             "enforce",
             "Every group enforced",
@@ -231,3 +235,7 @@ def _switch(session: Session, actor: Actor, now: float, group_ids: tuple[str, ..
         detail = {"groups": [row.id for row in changed], "until": until}
         record_change(session, actor, now, tag, "district:1", detail)
     return len(changed)
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"

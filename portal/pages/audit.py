@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter
 from sqlmodel import Session, col, desc, func, select
@@ -15,6 +16,7 @@ from blocklists import policy_codec
 from portal import access, audit, district, moments
 from portal.audit import Verification
 from portal.models import AuditEvent
+from portal.pages import times
 from portal.pages.tables import as_csv
 from portal.pages.web import Before, PersonVisit
 from portal.pages.words import Word
@@ -27,6 +29,7 @@ MOST = 200_000  # rows of an export
 VERIFY_AT_ONCE = 5_000  # a longer chain is verified when somebody asks for it
 
 _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
+_MOMENTS = ("from", "until")
 _BROKEN = Word("Broken here", "shut", "alert")
 _PLACES = {"request": "/requests", "grant": "/grants", "group": "/district/groups"}
 
@@ -82,7 +85,8 @@ def page(
         query = wanted.select().limit(PER_PAGE)
         if before is not None:
             query = query.where(col(AuditEvent.id) < before)
-        rows = [_row(event, broken) for event in session.exec(query)]
+        zone = district.zone(session)
+        rows = [_row(event, broken, zone) for event in session.exec(query)]
         more = {**dict(visit.request.query_params), "before": rows[-1].id} if len(rows) == PER_PAGE else None
         return visit.page(
             session,
@@ -130,7 +134,7 @@ def _verified(session: Session) -> Verification:
     return audit.verify(session, head)
 
 
-def _row(event: AuditEvent, broken: set[int | None]) -> _Row:
+def _row(event: AuditEvent, broken: set[int | None], zone: ZoneInfo) -> _Row:
     kind, _, key = event.subject.partition(":")
     return _Row(
         id=event.id or 0,
@@ -141,7 +145,7 @@ def _row(event: AuditEvent, broken: set[int | None]) -> _Row:
         said=said(event.tag),
         subject=event.subject,
         href=f"{_PLACES[kind]}/{key}" if kind in _PLACES and key else "",
-        detail=tuple((str(name), _plain(value)) for name, value in event.detail.items()),
+        detail=tuple((str(name), _shown(str(name), value, zone)) for name, value in event.detail.items()),
         broken=_BROKEN if event.id in broken else None,
     )
 
@@ -151,6 +155,13 @@ def said(tag: str) -> str:
     thing, part, verb = tag.split(".")
     where = thing if part == thing else f"{thing} {part}"
     return f"{verb.replace('-', ' ')} ({where.replace('-', ' ')})"
+
+
+def _shown(name: str, value: object, zone: ZoneInfo) -> str:
+    """A recorded value under its name: a moment (seconds since 1970) on the district's clock, others in words."""
+    if isinstance(value, int) and (name in _MOMENTS or name.endswith("_at")):
+        return times.moment(value, zone)
+    return _plain(value)
 
 
 def _plain(value: object) -> str:

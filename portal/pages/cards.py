@@ -125,25 +125,24 @@ def _gate(view: GrantView, standing: InForce, names: Mapping[str, str], zone: Zo
     what = f"{frame.entries_short(scope.entries)} for {audiences} at {frame.site_names(scope.sites, names)}"
     until = f" until {times.until_text(scope.window.ends_at, zone)}" if scope.window.ends_at else ""
     missing = words.listed([one.name for one in standing.waiting_for])
+    hours = "; ".join(frame.hours(one) for one in scope.window.hours)
+    when = f", {hours}{',' if until else ''}{until}" if hours else until
     on = f"on {standing.acked} of {standing.expected} resolvers"
     after = f", after {times.lasted(standing.millis)}" if standing.millis is not None else ""
     match standing.state:
         case Standing.IN_FORCE if view.open_now:
-            return Gate("open", "open", f"In force {on}{after}", f"Opens {what}{until}.")
+            return Gate("open", "open", f"In force {on}{after}", f"Opens {what}{when}.")
         case Standing.IN_FORCE:
-            hours = "; ".join(frame.hours(one) for one in scope.window.hours)
-            return Gate("info", "wait", f"In force {on}{after}", f"Closed at this hour. Opens {what}, {hours}{until}.")
+            return Gate("info", "wait", f"In force {on}{after}", f"Closed at this hour. Opens {what}{when}.")
         case Standing.SCHEDULED:
             start = times.since_text(scope.window.starts_at, zone)
-            return Gate("info", "wait", f"Opens {start}", f"Scheduled {on}: {what}{until}.")
+            return Gate("info", "wait", f"Opens {start}", f"Scheduled {on}: {what}{when}.")
         case Standing.WAITING:
             return Gate("wait", "wait", "Approved, on its way", f"In force {on} so far; waiting for {missing}.")
         case Standing.PARTLY:
-            return Gate("wait", "wait", f"In force {on} so far", f"Waiting for {missing}. Opens {what}{until}.")
+            return Gate("wait", "wait", f"In force {on} so far", f"Waiting for {missing}. Opens {what}{when}.")
         case Standing.NO_NODES:
-            return Gate(
-                "wait", "alert", "Approved, but no resolver serves these sites", f"It would open {what}{until}."
-            )
+            return Gate("wait", "alert", "Approved, but no resolver serves these sites", f"It would open {what}{when}.")
         case Standing.ENDED:
             return Gate(
                 "done", "shut", f"Ended {times.until_text(scope.window.ends_at or 0, zone)}", f"It opened {what}."

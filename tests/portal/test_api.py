@@ -88,7 +88,7 @@ def test_a_stale_revision_is_409_and_says_who_did_what(
     desk.approve(number, actor=desk.ben)
     decision = {"revision": 1, "decision": "deny", "reason": "No."}
     told = problem(client.post(f"/requests/{number}/decision", json=decision, headers=rosa), 409)
-    assert told[""] == "Ben Ode approved this at 10:42; reload to see it."
+    assert told[""] == "Ben Ode approved this at 10:42 CST; reload to see it."
     told = problem(client.post(f"/requests/{number}/withdraw", json={"revision": 2}, headers=tess), 409)
     assert "approved" in told[""]
 

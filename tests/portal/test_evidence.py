@@ -70,6 +70,11 @@ def test_a_service_is_known_by_its_title_or_id(plant: Plant) -> None:
     assert plant.find(" instagram ").entries == plant.find("Instagram").entries == plant.find("instagram.com").entries
 
 
+def test_a_service_begins_with_the_name_that_people_know(plant: Plant) -> None:
+    assert plant.find("Pinterest").name == "pinterest.com"
+    assert "all of Pinterest: pinterest.com, " in plant.find("pinterest.co.uk").opens
+
+
 def test_a_pasted_page_of_a_host_says_that_all_of_it_opens(plant: Plant) -> None:
     found = plant.find("https://www.unlisted-tool.org/lessons/3")
     assert not found.is_blocked
@@ -93,7 +98,7 @@ def test_what_no_request_can_open_says_why(plant: Plant, text: str, sentence: st
     assert refusal is not None and sentence in refusal
 
 
-@pytest.mark.parametrize("text", ["192.0.2.1", "", "ftp://x.example", "a..b", "photography", "x" * 5000])
+@pytest.mark.parametrize("text", ["192.0.2.1", "", "ftp://x.example", "a..b", "photography", "localhost", "x" * 5000])
 def test_what_is_no_name_is_a_finding_with_a_sentence(plant: Plant, text: str) -> None:
     found = plant.find(text)
     assert found.problem and not found.name and not found.entries
@@ -124,9 +129,11 @@ def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: P
                 request(models.State.SUBMITTED, "padlet.com"),
                 request(models.State.APPROVED, "notpadlet.com"),
                 request(models.State.APPROVED, "padlet.com.example"),
+                request(models.State.APPROVED, "museum.co.uk"),
             ]
         )
     assert [one.state for one in plant.find("padlet.com").earlier] == [models.State.APPROVED, models.State.DENIED]
+    assert plant.find("museum.co.uk").earlier and not plant.find("co.uk").earlier  # a suffix is nobody's site
 
 
 def test_the_catalogue_knows_locked_names_and_every_list(plant: Plant) -> None:

@@ -137,7 +137,7 @@ def test_a_revocation_is_published_and_told_to_whoever_comes_second(desk: Desk) 
     assert desk.count(Publication) == before + 1
     with transaction(desk.engine) as session:
         assert grants.live(session, NOW) == ()
-        with pytest.raises(Conflict, match=r"Rosa Diaz revoked this at 10:42; reload"):
+        with pytest.raises(Conflict, match=r"Rosa Diaz revoked this at 10:42 CST; reload"):
             grants.revoke(session, desk.amir, NOW, 1, "Me too.")
 
 

@@ -179,7 +179,7 @@ def test_of_two_reviewers_who_decide_at_once_one_wins_and_the_other_is_told_who(
     (loser,) = [refusal for refusal in outcome.values() if refusal is not None]
     assert isinstance(loser, Conflict)
     verb = "approved" if winner == "Rosa Diaz" else "denied"
-    assert loser.detail == f"{winner} {verb} this at 10:42; reload to see it."
+    assert loser.detail == f"{winner} {verb} this at 10:42 CST; reload to see it."
     assert desk.count(GrantRow) == (winner == "Rosa Diaz")
 
 

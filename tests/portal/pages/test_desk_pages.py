@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_the_review_says_why_each_name_is_blocked_and_proposes_the_bundle(tess: 
     assert (form["sites"], form["audiences"]) == (["edison"], ["students", "staff"])
 
 
-def test_the_reviewer_edits_the_grant_and_approves(tess: Browser, rosa: Browser) -> None:
+def test_the_reviewer_edits_the_grant_and_approves(tess: Browser, rosa: Browser, sign_in: SignIn) -> None:
     number = ask(tess, "Instagram")
     rosa.open(f"/desk/{number}")
     form = rosa.form(f"/desk/{number}")
@@ -72,10 +73,14 @@ def test_the_reviewer_edits_the_grant_and_approves(tess: Browser, rosa: Browser)
     text = rosa.text
     assert "instagram.com only and museum.example" in text
     assert "Students at Edison High School and Lincoln Middle School" in text
+    assert "Lincoln Middle School, Mon and Wed, 08:00–15:00, until" in text  # the gate hides no limit
     assert "Mon and Wed, 08:00–15:00" in text
     assert "3:00 PM C" in text  # the zone is named
     assert "cdninstagram.com only" not in text
     assert "Rosa Diaz approved it" in text and "For the unit." in text
+    amir = sign_in("amir")
+    amir.open("/audit?tag=request.decision.approve")
+    assert re.search(r"until: \w+ \d+, \d+, 3:00 PM C[DS]T", amir.text)  # a moment in words, not in seconds
 
 
 def test_another_name_is_added_by_reload_and_nothing_is_decided(tess: Browser, rosa: Browser) -> None:
