@@ -53,8 +53,23 @@ def connect(url: str) -> Engine:
 
 
 def _open_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    _keep_private(connection)
     for setting in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", f"busy_timeout = {BUSY_MS}"):
         connection.execute(f"PRAGMA {setting}")
+
+
+def _keep_private(connection: sqlite3.Connection) -> None:
+    """Sessions and password hashes are for the owner alone, also in a folder that others may read.
+
+    Done before the journal is made: SQLite gives it the mode of its database.
+    """
+    name = connection.execute("PRAGMA database_list").fetchone()[2]
+    if not name:
+        return
+    file = Path(name)
+    found = file.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        file.chmod(0o600)
 
 
 def _begin_sqlite(connection: Connection) -> None:

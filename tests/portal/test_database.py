@@ -127,3 +127,16 @@ def test_a_second_portal_on_the_same_file_is_refused_until_the_first_is_gone(tmp
         pass
     with sole_portal("sqlite://"), sole_portal("postgresql://nowhere/x"):
         pass
+
+
+def test_a_sqlite_file_and_its_journal_are_for_their_owner_alone(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    file = tmp_path / "portal.sqlite"
+    file.touch(0o644)
+    engine = connect(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE one (number INTEGER)")
+        connection.commit()
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    engine.dispose()
+    assert modes == dict.fromkeys(("portal.sqlite", "portal.sqlite-wal", "portal.sqlite-shm"), 0o600)
