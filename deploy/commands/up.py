@@ -136,14 +136,17 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
                 console.print("  [green]✓[/] enrolment")
             status.update("Starting the resolver …")
             resolver.start()
-            if not first:
-                wait_until(lambda: _is_ready(web_at), portal)
-                console.print("  [green]✓[/] portal")
             wait_until(lambda: _serves(data / "node"), resolver)
             console.print("  [green]✓[/] resolver")
+            trouble = "" if first else _trouble_of(portal, web_at)
+            if not first and not trouble:
+                console.print("  [green]✓[/] portal")
             status.update("Asking the upstream …")
             silent = _silent_upstreams(settings)
         _welcome(console, settings, demo, silent)
+        if trouble:
+            console.print(f"[red]{trouble}[/]", soft_wrap=True)
+            console.print("[yellow]The resolver enforces the last policy meanwhile; the portal is tried again.[/]")
         watch(children, lambda text: console.print(f"[yellow]{text}[/]"))
     except Stopped:
         console.print("\nStopping …")
@@ -163,6 +166,15 @@ def _environment(settings: Settings) -> dict[str, str]:
             text = json.dumps(value) if isinstance(value, list) else str(value)
             found[f"{PREFIX}{section.upper()}__{name.upper()}"] = text
     return found
+
+
+def _trouble_of(portal: Child, web_at: Endpoint) -> str:
+    """Return why the portal of an enrolled node does not start; empty once it is ready. The gate stands without it."""
+    try:
+        wait_until(lambda: _is_ready(web_at), portal)
+    except StartFailed as error:
+        return str(error)
+    return ""
 
 
 def _is_ready(web_at: Endpoint) -> bool:

@@ -214,3 +214,19 @@ def test_it_stops_cleanly_and_starts_again_with_what_was_there(tmp_path: Path, o
         assert taken.returncode == 1
         assert f"127.0.0.1:{made.dns} is taken by pid" in taken.stderr
         assert "--dns ADDR:PORT" in taken.stderr
+
+
+def test_a_portal_that_cannot_start_does_not_take_the_gate_with_it(tmp_path: Path, outside: tuple[int, World]) -> None:
+    with district(tmp_path, outside[0], workers=1) as made:
+        assert made.stop() == 0
+        database = made.data / "portal" / "portal.sqlite"
+        for log in ("-wal", "-shm"):
+            database.with_name(database.name + log).unlink(missing_ok=True)
+        with database.open("r+b") as file:
+            file.write(b"rubbish " * 1024)
+        made.start()
+        assert made.ask("www.instagram.com").rcode() == dns.rcode.NXDOMAIN
+        assert made.is_open("example.com")
+        until(lambda: "file is not a database" in made.said(), what="the reason")
+        assert "enforces the last policy" in made.said()
+        assert made.stop() == 0
