@@ -77,7 +77,8 @@ class Loop:
         self._kills = kills
         self._random = random.Random(seed)
         self.tally = Tally()
-        self._teachers = itertools.cycle([school.bearer(one) for one in teachers(school.data, kills + 1)])
+        self._writers = [school.bearer(one) for one in teachers(school.data, kills + 1)]
+        self._teachers = itertools.cycle(self._writers)
         self._reviewer = school.client(REVIEWER, "reviewer")
         self._open: dict[str, int] = {}  # name -> grant
         self._closed: set[str] = set()
@@ -94,6 +95,8 @@ class Loop:
             prober.ending.set()
             prober.join(20)
         self._check_all()
+        for client in (*self._writers, self._reviewer):
+            client.close()
         return self.tally
 
     def _round(self, number: int) -> None:
