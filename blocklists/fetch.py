@@ -26,7 +26,7 @@ import httpx
 
 from blocklists.formats.detect import HEAD, refuse_strangers
 from blocklists.formats.findings import BadList
-from blocklists.inflate import HAS_ZSTD, BadEncoding, CutShort, TooLarge, gunzip, unzstd
+from blocklists.inflate import BadEncoding, CutShort, TooLarge, gunzip, unzstd
 from blocklists.parse import Parsed, read_chunks
 from blocklists.reach import Deadline, PrivateAddress, PublicTransport, Resolver, UnknownHost, system_resolver
 from blocklists.shelf import Kept, Shelf
@@ -35,7 +35,7 @@ Accept = Callable[[Path], Parsed]
 """Reads a whole new copy; raises `BadList` when it is not the list that was wanted (`catalog.judge`)."""
 
 USER_AGENT = "Schoolgate (list fetcher)"
-_ENCODINGS = "gzip, zstd" if HAS_ZSTD else "gzip"
+_ENCODINGS = "gzip, zstd"
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _MAX_VALIDATOR = 1024  # characters of an ETag that are worth sending back
 
@@ -283,7 +283,7 @@ def _body(response: httpx.Response, max_bytes: int) -> Iterator[bytes]:
         return raw
     if encoding in ("gzip", "x-gzip"):
         return gunzip(raw, max_bytes)
-    if encoding == "zstd" and HAS_ZSTD:
+    if encoding == "zstd":
         return unzstd(raw, max_bytes)
     raise BadEncoding(f"the answer is coded as {encoding[:40]!r}, which was not asked for")
 

@@ -10,10 +10,10 @@ Chunks in, chunks out; nothing is buffered but one piece. Errors:
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import zlib
 from collections.abc import Iterable, Iterator
+
+import zstandard
 
 from blocklists.formats.findings import BadList
 
@@ -22,8 +22,6 @@ PIECE = 256 * 1024
 # A zstd block of four bytes can hold 128 KiB, and its decoder has no limit on output: so many bytes are fed at once.
 _ZSTD_SIP = 256
 _ZSTD_WINDOW = 8 << 20  # bytes; what RFC 9659 lets a server use
-
-HAS_ZSTD = importlib.util.find_spec("zstandard") is not None
 
 
 class BadEncoding(BadList):
@@ -66,8 +64,7 @@ def gunzip(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
 
 
 def unzstd(chunks: Iterable[bytes], limit: int) -> Iterator[bytes]:
-    """The bytes of a zstd file of one or more frames; raises like `gunzip`. Needs `HAS_ZSTD`."""
-    zstandard = importlib.import_module("zstandard")
+    """The bytes of a zstd file of one or more frames; raises like `gunzip`."""
     decoder = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
     inflate = decoder.decompressobj()
     size = 0

@@ -97,11 +97,17 @@ def _keep_asking(port: int, over: threading.Event, lost: list[int]) -> None:
     lost[:] = [count, *missed]
 
 
+def _bind_both(udp: socket.socket, tcp: socket.socket) -> int:
+    """Bind both to one port that is free for TCP; UDP ports are fewer in use, so that one follows."""
+    tcp.bind(("127.0.0.1", 0))
+    port: int = tcp.getsockname()[1]
+    udp.bind(("127.0.0.1", port))
+    return port
+
+
 def test_socket_activation_shares_the_passed_sockets(node: Node, portal: FakePortal) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-        udp.bind(("127.0.0.1", 0))
-        port = udp.getsockname()[1]
-        tcp.bind(("127.0.0.1", port))
+        port = _bind_both(udp, tcp)
         tcp.listen()
         numbers = (udp.fileno(), tcp.fileno())
 
