@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from portal.errors import Forbidden
-from portal.models import Role
+from portal.models.words import Role
 
 
 class ActorKind(StrEnum):

@@ -22,7 +22,7 @@ from sqlmodel import Session, col, select
 
 from portal import access
 from portal.access import Actor
-from portal.models import AuditEvent
+from portal.models.audit import AuditEvent
 
 GENESIS = "0" * 64  # what stands before the first row
 _TAG = re.compile(r"[a-z-]+\.[a-z-]+\.[a-z-]+\Z")

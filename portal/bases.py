@@ -22,7 +22,7 @@ from blocklists.seed import Seed, load_seed
 from portal import audit
 from portal.access import SYSTEM
 from portal.config import PortalConfig
-from portal.models import BaseFile
+from portal.models.delivery import BaseFile
 from portal.outbox import ask_publication
 
 SEED_FILE = "seed"

@@ -17,7 +17,7 @@ from portal import access, audit
 from portal.access import Actor
 from portal.errors import FieldError, Invalid, NotFound
 from portal.fields import Mistakes
-from portal.models import CategoryRow, ClientGroup, GroupService
+from portal.models.district import CategoryRow, ClientGroup, GroupService
 from portal.outbox import record_change
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")

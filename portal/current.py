@@ -14,7 +14,7 @@ from sqlmodel import Session, select
 from blocklists.snapshot import Snapshot, open_snapshot
 from portal.bases import Bases
 from portal.errors import Refused
-from portal.models import PolicyVersion
+from portal.models.delivery import PolicyVersion
 from portal.publication import newest_version
 
 

@@ -19,7 +19,8 @@ from portal import access, audit, district, grants
 from portal.access import Actor
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
-from portal.models import CustomBlockRow, User
+from portal.models.levers import CustomBlockRow
+from portal.models.people import User
 from portal.outbox import record_change
 
 _MAX_REVIEW_DAYS = 366

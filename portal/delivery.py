@@ -19,7 +19,8 @@ from blocklists.exchange import Ack, Nack, NodeStatus, Offer
 from blocklists.policy import EVERY_SITE
 from portal import audit
 from portal.access import SYSTEM, Actor, ActorKind
-from portal.models import Delivery, GrantRow, Node, PolicyVersion
+from portal.models.delivery import Delivery, Node, PolicyVersion
+from portal.models.levers import GrantRow
 from portal.publication import newest_version
 
 

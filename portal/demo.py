@@ -11,7 +11,9 @@ from blocklists.policy import Audience
 from blocklists.seed import load_seed
 from portal.access import SYSTEM
 from portal.errors import Conflict
-from portal.models import CategoryRow, ClientGroup, District, Role, Site, User
+from portal.models.district import CategoryRow, ClientGroup, District, Site
+from portal.models.people import User
+from portal.models.words import Role
 from portal.outbox import record_change
 
 _TERM_ENDS = ((5, 22), (12, 18))  # month and day

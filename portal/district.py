@@ -25,7 +25,8 @@ from portal.access import Actor
 from portal.blocking import known_services
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
-from portal.models import AuditEvent, CategoryRow, ClientGroup, District, GroupService, Site
+from portal.models.audit import AuditEvent
+from portal.models.district import CategoryRow, ClientGroup, District, GroupService, Site
 from portal.outbox import record_change
 
 LEVELS = ("elementary", "middle", "high", "office", "away")

@@ -17,7 +17,8 @@ from portal import audit
 from portal.access import Actor, ActorKind, may_administer, require
 from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from portal.keys import SigningKey
-from portal.models import District, EnrolmentToken, Node, Site
+from portal.models.delivery import EnrolmentToken, Node
+from portal.models.district import District, Site
 from portal.sessions import hash_secret
 
 TOKEN_SECONDS = 3600

@@ -19,7 +19,8 @@ from blocklists.names import BadName
 from blocklists.policy import UNASSIGNED, Action, Audience, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
 from portal.explain import without_brakes
-from portal.models import Request, State
+from portal.models.requests import Request
+from portal.models.words import State
 
 MAX_TEXTS = 20  # tools of one request
 MAX_EARLIER = 5

@@ -26,7 +26,10 @@ from portal.access import Actor
 from portal.catalogue import Catalogue
 from portal.errors import Conflict, FieldError, NotFound
 from portal.fields import Mistakes
-from portal.models import GrantRow, Request, Site, User
+from portal.models.district import Site
+from portal.models.levers import GrantRow
+from portal.models.people import User
+from portal.models.requests import Request
 from portal.outbox import record_change
 
 MAX_ENTRIES = 200

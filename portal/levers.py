@@ -19,7 +19,8 @@ from portal.access import Actor
 from portal.catalogue import Catalogue
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
-from portal.models import BrakeRow, CorrectionRow, User
+from portal.models.levers import BrakeRow, CorrectionRow
+from portal.models.people import User
 from portal.outbox import record_change
 
 EVERY_LIST = "*"

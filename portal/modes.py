@@ -20,7 +20,9 @@ from portal.access import Actor
 from portal.catalogue import Catalogue
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
-from portal.models import Delivery, GrantRow, ModeRow, ModeRun, Publication, User
+from portal.models.delivery import Delivery, Publication
+from portal.models.levers import GrantRow, ModeRow, ModeRun
+from portal.models.people import User
 
 DRILL_SECONDS = 300
 MAX_MINUTES = {ModeKind.TESTING: 30 * 24 * 60, ModeKind.LOCK_DOWN: 7 * 24 * 60, ModeKind.OPEN: 24 * 60}

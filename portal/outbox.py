@@ -6,7 +6,7 @@ from sqlmodel import Session
 
 from portal import audit
 from portal.access import Actor
-from portal.models import Publication
+from portal.models.delivery import Publication
 
 
 def ask_publication(session: Session, now_ms: int, because: str) -> None:

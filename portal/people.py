@@ -15,7 +15,9 @@ from portal import access, audit, sessions
 from portal.access import Actor
 from portal.errors import Conflict, FieldError, Invalid, NotFound
 from portal.fields import Mistakes
-from portal.models import ApiToken, Role, Site, User
+from portal.models.district import Site
+from portal.models.people import ApiToken, User
+from portal.models.words import Role
 
 MAX_TOKEN_DAYS = 366
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+\Z")

@@ -28,7 +28,8 @@ from portal.bases import Bases, require_base
 from portal.database import reading, transaction
 from portal.errors import NotFound
 from portal.keys import SigningKey
-from portal.models import BrakeRow, CorrectionRow, Delivery, GrantRow, PolicyVersion, Publication
+from portal.models.delivery import Delivery, PolicyVersion, Publication
+from portal.models.levers import BrakeRow, CorrectionRow, GrantRow
 
 ATTEMPTS = 5  # of one pass, when other publishers are faster
 

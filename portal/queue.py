@@ -17,7 +17,9 @@ from portal import access, grants, workflow
 from portal.access import Actor
 from portal.errors import NotFound
 from portal.grants import GrantView
-from portal.models import Request, RequestNote, State, Use, User
+from portal.models.people import User
+from portal.models.requests import Request, RequestNote
+from portal.models.words import State, Use
 from portal.tools import Tool, stored
 from portal.workflow import Event, Party
 

@@ -21,7 +21,9 @@ from portal.catalogue import Catalogue
 from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
 from portal.fields import Mistakes
 from portal.grants import EntryDraft, GrantDraft
-from portal.models import Request, RequestNote, State, Use, User
+from portal.models.people import User
+from portal.models.requests import Request, RequestNote
+from portal.models.words import State, Use
 from portal.outbox import ask_publication
 from portal.tools import MAX_TOOLS, Tool, ToolDraft, store, stored, understand
 from portal.workflow import Event, Party

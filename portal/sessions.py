@@ -20,7 +20,8 @@ from portal import access, audit
 from portal.access import Actor, ActorKind
 from portal.database import after_commit, engine_of, reading, transaction, writes
 from portal.errors import Forbidden, NotFound
-from portal.models import ApiToken, Role, User, WebSession
+from portal.models.people import ApiToken, User, WebSession
+from portal.models.words import Role
 from portal.passwords import Passwords
 
 COOKIE = "schoolgate_session"

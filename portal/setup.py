@@ -20,7 +20,10 @@ from portal import access, audit, district
 from portal.access import Actor
 from portal.errors import FieldError, Invalid
 from portal.fields import Mistakes
-from portal.models import ClientGroup, District, Node, Role, Site, User
+from portal.models.delivery import Node
+from portal.models.district import ClientGroup, District, Site
+from portal.models.people import User
+from portal.models.words import Role
 from portal.outbox import record_change
 
 SOCIAL_MEDIA = "social-media"

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from portal.errors import Conflict
-from portal.models import State
+from portal.models.words import State
 
 
 class Event(StrEnum):

@@ -12,7 +12,7 @@ from blocklists.policy_codec import load
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
 from portal import audit
-from portal.models import AuditEvent
+from portal.models.audit import AuditEvent
 from portal.publication import newest_version
 
 

@@ -12,7 +12,7 @@ from deploy.options import with_settings
 from deploy.portal_access import portal_session
 from portal import people
 from portal.access import SYSTEM
-from portal.models import Role
+from portal.models.words import Role
 
 
 @click.group()

@@ -13,7 +13,7 @@ from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
 from portal import people
 from portal.access import SYSTEM
-from portal.models import Role
+from portal.models.words import Role
 from portal.passwords import Passwords
 
 _password_file = click.option(

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from blocklists.policy import Action, AnswerStyle, Audience, AuthorityKind, Reason, ReasonKind
 from portal import access, evidence, explain
 from portal.api.dependencies import READS, Answer, Caller, Moment
-from portal.models import State
+from portal.models.words import State
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(tags=["explain"])

@@ -14,7 +14,7 @@ from portal import delivery, grants
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Text
 from portal.delivery import InForce, Standing
 from portal.grants import GrantStatus, GrantView
-from portal.models import GrantRow
+from portal.models.levers import GrantRow
 
 router = APIRouter(prefix="/grants", tags=["grants"])
 

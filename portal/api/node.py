@@ -22,7 +22,7 @@ from portal.delivery import Heartbeat
 from portal.errors import Conflict, NotFound
 from portal.event_source import event_source
 from portal.live import DELIVERY, OFFER, Event
-from portal.models import BaseFile, PolicyVersion
+from portal.models.delivery import BaseFile, PolicyVersion
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/node", tags=["node"])

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from portal import access, audit, people, sessions
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Word
-from portal.models import Role, User
+from portal.models.people import User
+from portal.models.words import Role
 from portal.people import UserDraft
 
 router = APIRouter(tags=["people"])

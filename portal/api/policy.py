@@ -11,7 +11,7 @@ from portal import access
 from portal.access import Actor
 from portal.api.dependencies import READS, Answer, Caller, Moment
 from portal.errors import NotFound
-from portal.models import PolicyVersion
+from portal.models.delivery import PolicyVersion
 from portal.publication import newest_version
 from portal.wiring import Wiring, wiring
 

@@ -28,7 +28,7 @@ from portal.api.dependencies import (
 from portal.api.grants import GrantOut, grants_out
 from portal.errors import FieldError, Invalid
 from portal.grants import EntryDraft, GrantDraft, HoursDraft
-from portal.models import State, Use
+from portal.models.words import State, Use
 from portal.queue import RequestView
 from portal.tools import ToolDraft
 from portal.workflow import Event

@@ -19,7 +19,7 @@ def _render(kind: str, item: Any, _context: AutogenContext) -> str | Literal[Fal
     return False
 
 
-assert models.AuditEvent.metadata is SQLModel.metadata  # the import is what fills it
+assert models.audit.AuditEvent.metadata is SQLModel.metadata  # the import is what fills it
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=SQLModel.metadata,

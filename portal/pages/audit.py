@@ -15,7 +15,7 @@ from starlette.responses import Response
 from blocklists import policy_codec
 from portal import access, audit, district, moments
 from portal.audit import Verification
-from portal.models import AuditEvent
+from portal.models.audit import AuditEvent
 from portal.pages import times
 from portal.pages.tables import as_csv
 from portal.pages.web import Before, PersonVisit

@@ -16,7 +16,7 @@ from blocklists.policy import Audience, Entry, Hours
 from portal import delivery, district
 from portal.delivery import InForce, Standing
 from portal.grants import GrantView
-from portal.models import GrantRow
+from portal.models.levers import GrantRow
 from portal.pages import frame, times, words
 from portal.pages.words import Tone, Word
 

@@ -15,7 +15,7 @@ from portal import access, district, evidence, queue, requests
 from portal.access import Actor
 from portal.errors import Conflict, FieldError, Invalid, Refused
 from portal.grants import GrantDraft
-from portal.models import State
+from portal.models.words import State
 from portal.pages import cards, findings, frame, review_form, story, streams, times, words
 from portal.pages.forms import Form
 from portal.pages.requests import shown

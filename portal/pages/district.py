@@ -14,7 +14,7 @@ from portal import access, blocking, district
 from portal.blocking import ServiceView
 from portal.district import Change, GroupDraft, GroupView, Preview, SiteDraft
 from portal.errors import Conflict, FieldError, Invalid, Refused
-from portal.models import CategoryRow
+from portal.models.district import CategoryRow
 from portal.pages import cards, forms, words
 from portal.pages.explain import title
 from portal.pages.forms import Form, Typed

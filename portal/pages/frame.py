@@ -24,7 +24,8 @@ from starlette.responses import HTMLResponse, Response
 from blocklists.policy import EVERY_SITE, Audience, Entry, Hours, Match
 from portal import access, queue
 from portal.access import Actor
-from portal.models import District, State, Use
+from portal.models.district import District
+from portal.models.words import State, Use
 from portal.pages import times, words
 from portal.sessions import SignedIn
 

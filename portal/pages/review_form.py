@@ -15,7 +15,7 @@ from blocklists.policy import EVERY_SITE, Match
 from portal.errors import FieldError, Refused
 from portal.evidence import Finding
 from portal.grants import EntryDraft, GrantDraft, HoursDraft
-from portal.models import Site
+from portal.models.district import Site
 from portal.pages import forms, words
 from portal.pages.forms import Form, Typed
 from portal.pages.words import Option

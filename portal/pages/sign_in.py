@@ -11,7 +11,8 @@ from starlette.responses import Response
 from portal import access, demo, sessions
 from portal.access import Actor
 from portal.errors import FieldError, Forbidden
-from portal.models import Role, User
+from portal.models.people import User
+from portal.models.words import Role
 from portal.pages import forms, web
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit, Posted, SentForm, Visit, go

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portal.models import State
+from portal.models.words import State
 from portal.pages import words
 from portal.pages.cards import Card
 from portal.pages.words import Word

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blocklists.policy import Action, Audience, AuthorityKind, Match, ReasonKind
-from portal.models import State, Use
+from portal.models.words import State, Use
 
 Tone = Literal["open", "wait", "shut", "info", "done"]
 

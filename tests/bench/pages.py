@@ -20,7 +20,10 @@ from portal import audit, sessions, site_import
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
-from portal.models import AuditEvent, GrantRow, Role, User
+from portal.models.audit import AuditEvent
+from portal.models.levers import GrantRow
+from portal.models.people import User
+from portal.models.words import Role
 from tests.portal.gatehouse import config_in, free_port, serving
 
 PAGES = (

@@ -25,7 +25,11 @@ from portal.config import PortalConfig
 from portal.database import connect, transaction
 from portal.deps import Deps
 from portal.grants import EntryDraft, GrantDraft
-from portal.models import AuditEvent, GrantRow, Publication, Request, Role
+from portal.models.audit import AuditEvent
+from portal.models.delivery import Publication
+from portal.models.levers import GrantRow
+from portal.models.requests import Request
+from portal.models.words import Role
 from portal.passwords import Passwords
 from portal.people import TokenDraft, UserDraft
 from portal.sessions import Throttle

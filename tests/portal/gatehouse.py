@@ -20,13 +20,17 @@ from sqlmodel import SQLModel
 from blocklists.exchange import Offer
 from blocklists.policy import Audience, AuthorityKind
 from blocklists.seed import load_seed
-from portal import audit, enrolment, models
+from portal import audit, enrolment
 from portal.access import SYSTEM
 from portal.app import create_app
 from portal.bases import ensure_base
 from portal.config import PortalConfig
 from portal.database import connect, transaction
 from portal.keys import signing_key
+from portal.models.audit import AuditEvent
+from portal.models.district import CategoryRow, ClientGroup, District, Site
+from portal.models.levers import GrantRow
+from portal.models.people import User
 from portal.outbox import record_change
 from portal.wiring import Wiring
 
@@ -59,21 +63,19 @@ def founded(config: PortalConfig) -> Engine:
     seed = load_seed()
     with transaction(engine) as session:
         session.add(
-            models.District(
+            District(
                 slug="riverbend", name="Riverbend", portal_url=config.url, term_ends_on="2030-06-01", created_at=NOW
             )
         )
-        session.add_all([models.Site(id="edison", name="Edison"), models.Site(id="tesla", name="Tesla")])
-        session.add_all(models.CategoryRow(id=one.id, title=one.title, locked=one.locked) for one in seed.categories)
+        session.add_all([Site(id="edison", name="Edison"), Site(id="tesla", name="Tesla")])
+        session.add_all(CategoryRow(id=one.id, title=one.title, locked=one.locked) for one in seed.categories)
         session.add(
-            models.User(
-                email="desk@riverbend.example", name="Desk", roles=["reviewer", "administrator"], created_at=NOW
-            )
+            User(email="desk@riverbend.example", name="Desk", roles=["reviewer", "administrator"], created_at=NOW)
         )
         session.flush()
         for audience, network in ((Audience.STUDENTS, "127.0.1.0/24"), (Audience.STAFF, "127.0.2.0/24")):
             session.add(
-                models.ClientGroup(
+                ClientGroup(
                     id=f"edison/{audience}",
                     site_id="edison",
                     audience=audience,
@@ -95,7 +97,7 @@ def grant(
 ) -> int:
     """An operational exception, its audit event and its publication: one transaction, as a decision makes them."""
     with transaction(engine) as session:
-        row = models.GrantRow(
+        row = GrantRow(
             authority=AuthorityKind.EXCEPTION,
             entries=[{"name": name, "match": "subtree"}],
             sites=list(sites),
@@ -114,7 +116,7 @@ def grant(
 
 def revoke(engine: Engine, number: int, at: float = NOW) -> None:
     with transaction(engine) as session:
-        row = session.get(models.GrantRow, number)
+        row = session.get(GrantRow, number)
         assert row is not None
         row.revoked_at, row.in_version = int(at), None
         session.add(row)
@@ -131,7 +133,7 @@ def tags(engine: Engine) -> list[str]:
 
     with transaction(engine) as session:
         assert audit.verify(session).sound
-        return list(session.exec(select(models.AuditEvent.tag).order_by(models.AuditEvent.id)))  # type: ignore[arg-type]
+        return list(session.exec(select(AuditEvent.tag).order_by(AuditEvent.id)))  # type: ignore[arg-type]
 
 
 @dataclass

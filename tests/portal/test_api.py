@@ -9,7 +9,7 @@ import pytest
 
 from portal import people, sessions
 from portal.database import transaction
-from portal.models import Role
+from portal.models.words import Role
 from portal.people import UserDraft
 from portal.sessions import Throttle
 from tests.portal.frontdesk import NOW, PASSWORDS, Desk, api, bearer

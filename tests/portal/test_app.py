@@ -18,12 +18,15 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from blocklists import signature
-from portal import models, people
+from portal import people
 from portal.access import Actor, ActorKind
 from portal.app import answered_hosts, create_app, prepare
 from portal.database import reading, transaction
 from portal.keys import signing_key
-from portal.models import Role
+from portal.models.audit import AuditEvent
+from portal.models.delivery import BaseFile, Publication
+from portal.models.people import User
+from portal.models.words import Role
 from portal.people import TokenDraft
 from tests.portal.gatehouse import Served, config_in, free_port, serving
 
@@ -42,7 +45,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def secret_of(engine: Engine, role: Role) -> str:
     """A person's token with this role, from the demo's accounts."""
     with transaction(engine) as session:
-        users = session.exec(select(models.User).order_by(col(models.User.id))).all()
+        users = session.exec(select(User).order_by(col(User.id))).all()
         user = next(one for one in users if role in one.roles)
         actor = Actor(ActorKind.USER, user.id or 0, user.name, frozenset(Role(one) for one in user.roles), user.id)
         draft = TokenDraft(name="test", role=role, machine=False)
@@ -199,11 +202,11 @@ def test_a_second_start_keeps_what_was_there(tmp_path: Path) -> None:
     config = replace(config_in(tmp_path), demo=True)
     first = prepare(config)
     with reading(first) as session:
-        pending = len(session.exec(select(models.Publication)).all())
+        pending = len(session.exec(select(Publication)).all())
     first.dispose()
     second = prepare(config)
     with reading(second) as session:
-        assert len(session.exec(select(models.Publication)).all()) == pending
+        assert len(session.exec(select(Publication)).all()) == pending
     second.dispose()
 
 
@@ -221,7 +224,7 @@ def test_a_publisher_in_trouble_is_not_ready_and_says_why(tmp_path: Path) -> Non
     assert before.json()["publisher"] == "not running"
     assert before.json()["policy"] == "nothing published yet"
     with transaction(engine) as session:
-        bases = list(session.exec(select(models.BaseFile)))
+        bases = list(session.exec(select(BaseFile)))
     path = app.state.deps.bases.path(bases[0].digest)
     path.write_bytes(b"damaged" * 20)
     jobs = app.state.deps.jobs
@@ -231,6 +234,6 @@ def test_a_publisher_in_trouble_is_not_ready_and_says_why(tmp_path: Path) -> Non
     assert "damaged" in asyncio.run(ready()).json()["publisher"]
     jobs.stop()
     with transaction(engine) as session:
-        events = session.exec(select(models.AuditEvent.tag)).all()
+        events = session.exec(select(AuditEvent.tag)).all()
     assert events.count("policy.version.refuse") == 1
     engine.dispose()

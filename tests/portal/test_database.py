@@ -15,7 +15,8 @@ from sqlmodel import SQLModel, select
 
 from portal import migrations
 from portal.database import DatabaseInUse, after_commit, connect, reading, sole_portal, transaction
-from portal.models import Site, WebSession
+from portal.models.district import Site
+from portal.models.people import WebSession
 from tests.portal.frontdesk import Desk
 
 

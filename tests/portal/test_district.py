@@ -14,7 +14,8 @@ from portal.database import reading, transaction
 from portal.district import Change, GroupDraft, SiteDraft
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.levers import CorrectionDraft
-from portal.models import Publication, Role
+from portal.models.delivery import Publication
+from portal.models.words import Role
 from tests.portal.frontdesk import LISTS, NOW, Desk
 
 STAFF = GroupDraft("edison", "staff", ("127.0.0.3/32",), (), ("social-media", "vpn-proxy", "encrypted-dns"))

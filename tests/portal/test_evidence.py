@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from blocklists.policy import Action, Audience, ReasonKind
 from blocklists.seed import load_seed
 from blocklists.snapshot import Snapshot
-from portal import models
 from portal.bases import Bases
 from portal.current import Current, NothingPublished
 from portal.database import reading, transaction
@@ -20,6 +19,9 @@ from portal.errors import Invalid
 from portal.evidence import Finding, evidence
 from portal.explain import SnapshotCatalogue, explain
 from portal.keys import signing_key
+from portal.models.levers import BrakeRow
+from portal.models.requests import Request
+from portal.models.words import State
 from portal.publication import Publisher
 from tests.portal.gatehouse import NOW, config_in, founded, grant
 
@@ -108,8 +110,8 @@ def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: P
     plant = Plant(tmp_path)
     plant.publish()
 
-    def request(state: models.State, *names: str) -> models.Request:
-        return models.Request(
+    def request(state: State, *names: str) -> Request:
+        return Request(
             uuid=f"{state}-{names}",
             requester_id=1,
             state=state,
@@ -124,15 +126,18 @@ def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: P
     with transaction(plant.engine) as session:
         session.add_all(
             [
-                request(models.State.DENIED, "www.padlet.com"),
-                request(models.State.APPROVED, "padlet.com"),
-                request(models.State.SUBMITTED, "padlet.com"),
-                request(models.State.APPROVED, "notpadlet.com"),
-                request(models.State.APPROVED, "padlet.com.example"),
-                request(models.State.APPROVED, "museum.co.uk"),
+                request(State.DENIED, "www.padlet.com"),
+                request(State.APPROVED, "padlet.com"),
+                request(State.SUBMITTED, "padlet.com"),
+                request(State.APPROVED, "notpadlet.com"),
+                request(State.APPROVED, "padlet.com.example"),
+                request(State.APPROVED, "museum.co.uk"),
             ]
         )
-    assert [one.state for one in plant.find("padlet.com").earlier] == [models.State.APPROVED, models.State.DENIED]
+    assert [one.state for one in plant.find("padlet.com").earlier] == [
+        State.APPROVED,
+        State.DENIED,
+    ]
     assert plant.find("museum.co.uk").earlier and not plant.find("co.uk").earlier  # a suffix is nobody's site
 
 
@@ -147,8 +152,8 @@ def test_the_catalogue_knows_locked_names_and_every_list(plant: Plant) -> None:
 def test_a_brake_does_not_hide_that_a_name_is_locked(tmp_path: Path) -> None:
     plant = Plant(tmp_path)
     with transaction(plant.engine) as session:
-        session.add(models.BrakeRow(name="pornhub.com", reason="x", created_by=1, created_at=NOW))
-        session.add(models.BrakeRow(name="padlet.com", reason="x", created_by=1, created_at=NOW))
+        session.add(BrakeRow(name="pornhub.com", reason="x", created_by=1, created_at=NOW))
+        session.add(BrakeRow(name="padlet.com", reason="x", created_by=1, created_at=NOW))
     plant.publish()
     assert SnapshotCatalogue(plant.current).locked("pornhub.com") is not None
     refusal = plant.find("padlet.com").refusal

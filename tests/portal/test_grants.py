@@ -12,7 +12,8 @@ from portal import grants
 from portal.database import reading, transaction
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.grants import EntryDraft, GrantDraft, GrantStatus, HoursDraft, Scope
-from portal.models import Publication, Role
+from portal.models.delivery import Publication
+from portal.models.words import Role
 from tests.portal.frontdesk import LISTS, NOW, Desk, grant
 
 BAD_NAMES = [

@@ -10,7 +10,11 @@ from sqlmodel import select
 
 from portal import audit
 from portal.database import reading
-from portal.models import AuditEvent, GrantRow, Publication, Request, State
+from portal.models.audit import AuditEvent
+from portal.models.delivery import Publication
+from portal.models.levers import GrantRow
+from portal.models.requests import Request
+from portal.models.words import State
 from tests.portal.frontdesk import Desk
 
 DECIDER = """

@@ -9,7 +9,7 @@ from portal import custom_blocks, grants, modes
 from portal.custom_blocks import BlockDraft
 from portal.database import reading, transaction
 from portal.errors import Conflict, Forbidden, Invalid
-from portal.models import Publication
+from portal.models.delivery import Publication
 from portal.modes import ModeDraft
 from tests.portal.frontdesk import LISTS, NOW, Desk
 

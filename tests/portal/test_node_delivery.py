@@ -19,10 +19,12 @@ from blocklists.decide import decide
 from blocklists.exchange import Offer
 from blocklists.policy import Action
 from blocklists.snapshot import open_snapshot
-from portal import delivery, enrolment, models
+from portal import delivery, enrolment
 from portal.access import SYSTEM
 from portal.database import reading, transaction
 from portal.delivery import InForce, Standing
+from portal.models.delivery import Node
+from portal.models.levers import GrantRow
 from portal.sessions import hash_secret
 from tests.portal.gatehouse import FakeNode, Served, config_in, founded, free_port, grant, revoke, serving, tags, token
 
@@ -43,7 +45,7 @@ def node_of(served: Served, name: str = "edison-1", sites: tuple[str, ...] = ())
 
 def standing(served: Served, number: int, now: float | None = None) -> InForce:
     with reading(served.wired.engine) as session:
-        row = session.get(models.GrantRow, number)
+        row = session.get(GrantRow, number)
         assert row is not None
         return delivery.in_force(session, row, time.time() if now is None else now)
 
@@ -179,7 +181,7 @@ def test_decisions_that_wait_together_share_one_version(served: Served) -> None:
         served.wired.jobs.wake()
         next(offers)
     with reading(served.wired.engine) as session:
-        versions = {session.get_one(models.GrantRow, number).in_version for number in numbers}
+        versions = {session.get_one(GrantRow, number).in_version for number in numbers}
         asked = delivery.newest_version(session)
     assert asked is not None and versions <= {before + 1, before + 2, None}
 
@@ -279,8 +281,7 @@ def test_two_hundred_streams_are_all_offered_every_version(served: Served) -> No
     engine, url = served.wired.engine, f"{served.url}/api/v1/node/stream"
     with transaction(engine) as session:
         session.add_all(
-            models.Node(name=f"n{index}", credential_hash=hash_secret(f"sgc_{index}"), enrolled_at=0)
-            for index in range(200)
+            Node(name=f"n{index}", credential_hash=hash_secret(f"sgc_{index}"), enrolled_at=0) for index in range(200)
         )
     connected = asyncio.Semaphore(0)
 

@@ -20,12 +20,16 @@ from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base
 from blocklists.policy import Match, ModeKind, Policy
 from blocklists.seed import load_seed
-from portal import audit, models
+from portal import audit
 from portal.access import SYSTEM
 from portal.bases import Bases, adopt_base, current_base, ensure_base
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
 from portal.keys import signing_key
+from portal.models.delivery import PolicyVersion, Publication
+from portal.models.district import ClientGroup, District
+from portal.models.levers import BrakeRow, CorrectionRow, GrantRow, ModeRow, ModeRun
+from portal.models.people import User
 from portal.outbox import record_change
 from portal.publication import BadPublication, Publisher
 from tests.portal.gatehouse import NOW, config_in, founded, grant, revoke, tags
@@ -47,9 +51,9 @@ class Desk:
         assert published is not None
         return published.snapshot.policy
 
-    def versions(self) -> list[models.PolicyVersion]:
+    def versions(self) -> list[PolicyVersion]:
         with reading(self.engine) as session:
-            return list(session.exec(select(models.PolicyVersion).order_by(models.PolicyVersion.version)))  # type: ignore[arg-type]
+            return list(session.exec(select(PolicyVersion).order_by(PolicyVersion.version)))  # type: ignore[arg-type]
 
     def change(self, *rows: object) -> None:
         with transaction(self.engine) as session:
@@ -94,7 +98,7 @@ def test_a_grant_is_marked_with_its_first_version_and_a_revocation_with_the_one_
 
     def marked() -> int | None:
         with reading(desk.engine) as session:
-            return session.get_one(models.GrantRow, number).in_version
+            return session.get_one(GrantRow, number).in_version
 
     assert marked() is None
     desk.publish()
@@ -109,10 +113,10 @@ def test_a_grant_is_marked_with_its_first_version_and_a_revocation_with_the_one_
 
 def test_a_policy_carries_the_audit_head_the_protected_set_brakes_and_own_names(desk: Desk) -> None:
     with transaction(desk.engine) as session:
-        session.get_one(models.District, 1).own_names = ["riverbend.example"]
+        session.get_one(District, 1).own_names = ["riverbend.example"]
     desk.change(
-        models.BrakeRow(name="evil.example", reason="x", created_by=1, created_at=NOW),
-        models.BrakeRow(name="tame.example", reason="x", created_by=1, created_at=NOW, released_at=NOW, released_by=1),
+        BrakeRow(name="evil.example", reason="x", created_by=1, created_at=NOW),
+        BrakeRow(name="tame.example", reason="x", created_by=1, created_at=NOW, released_at=NOW, released_by=1),
     )
     with reading(desk.engine) as session:
         head = audit.head(session)
@@ -124,8 +128,8 @@ def test_a_policy_carries_the_audit_head_the_protected_set_brakes_and_own_names(
 
 
 def test_a_correction_in_a_locked_category_waits_for_the_second_person(desk: Desk) -> None:
-    def correction(name: str, lists: list[str], confirmed: int | None = None) -> models.CorrectionRow:
-        return models.CorrectionRow(
+    def correction(name: str, lists: list[str], confirmed: int | None = None) -> CorrectionRow:
+        return CorrectionRow(
             name=name,
             match=Match.SUBTREE,
             lists=lists,
@@ -137,7 +141,7 @@ def test_a_correction_in_a_locked_category_waits_for_the_second_person(desk: Des
         )
 
     with transaction(desk.engine) as session:
-        session.add(models.User(email="second@riverbend.example", name="Second", created_at=NOW))
+        session.add(User(email="second@riverbend.example", name="Second", created_at=NOW))
     desk.change(
         correction("open.example", ["seed-messaging"]),
         correction("waits.example", ["seed-adult"]),
@@ -148,13 +152,13 @@ def test_a_correction_in_a_locked_category_waits_for_the_second_person(desk: Des
 
 def test_a_policy_that_no_node_would_load_is_never_stored(desk: Desk) -> None:
     desk.publish()
-    desk.change(models.ClientGroup(id="tesla/staff", site_id="tesla", audience="staff", networks=["127.0.1.0/24"]))
+    desk.change(ClientGroup(id="tesla/staff", site_id="tesla", audience="staff", networks=["127.0.1.0/24"]))
     with pytest.raises(BadPublication, match=r"127\.0\.1\.0/24"):
         desk.publish()
     assert [row.version for row in desk.versions()] == [1]
     with transaction(desk.engine) as session:
-        session.get_one(models.ClientGroup, "tesla/staff").networks = []
-        assert session.exec(select(models.Publication).where(models.Publication.version == None)).all()  # noqa: E711
+        session.get_one(ClientGroup, "tesla/staff").networks = []
+        assert session.exec(select(Publication).where(Publication.version == None)).all()  # noqa: E711
     assert desk.publish().version == 2
 
 
@@ -214,10 +218,10 @@ def test_publishers_that_race_make_one_gapless_sequence_and_answer_each_row_once
     held = [{one.number for one in policy_codec.load(row.body).grants} for row in rows]
     with reading(desk.engine) as session:
         for number in numbers:
-            first = session.get_one(models.GrantRow, number).in_version
+            first = session.get_one(GrantRow, number).in_version
             assert first is not None
             assert [number in one for one in held] == [row.version >= first for row in rows]
-        assert all(one.version is not None for one in session.exec(select(models.Publication)))
+        assert all(one.version is not None for one in session.exec(select(Publication)))
     assert tags(desk.engine).count("policy.version.publish") == len(rows)
 
 
@@ -275,9 +279,9 @@ def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk) -> None:
     desk.publish()
     with transaction(desk.engine) as session:
         kinds = {"kind": ModeKind.TESTING, "sites": ["*"], "audiences": ["students"], "minutes": 60}
-        session.add(models.ModeRow(title="Test", created_by=1, created_at=NOW, **kinds))
+        session.add(ModeRow(title="Test", created_by=1, created_at=NOW, **kinds))
         session.flush()
-        session.add(models.ModeRun(mode_id=1, reason="x", started_by=1, starts_at=NOW, ends_at=NOW + 3600))
+        session.add(ModeRun(mode_id=1, reason="x", started_by=1, starts_at=NOW, ends_at=NOW + 3600))
         record_change(session, SYSTEM, NOW, "lever.mode.start", "mode-run:1")
     assert [mode.number for mode in desk.publish().modes] == [1]
     number = grant(desk.engine)

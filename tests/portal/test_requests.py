@@ -13,7 +13,11 @@ from portal.access import Actor
 from portal.database import reading, transaction
 from portal.errors import Conflict, Forbidden, Invalid, NotFound, Refused, TooMany
 from portal.grants import EntryDraft
-from portal.models import AuditEvent, GrantRow, Publication, Request, Role, State
+from portal.models.audit import AuditEvent
+from portal.models.delivery import Publication
+from portal.models.levers import GrantRow
+from portal.models.requests import Request
+from portal.models.words import Role, State
 from portal.requests import Draft
 from portal.tools import ToolDraft
 from portal.workflow import Event

@@ -22,7 +22,8 @@ from portal import custom_blocks, levers, modes, people, requests, sessions
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
-from portal.models import Node, Role
+from portal.models.delivery import Node
+from portal.models.words import Role
 from portal.people import TokenDraft, UserDraft
 from portal.sessions import user_actor
 from portal.tools import ToolDraft

@@ -11,7 +11,8 @@ from portal import people, sessions
 from portal.access import Actor
 from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid, NotFound
-from portal.models import ApiToken, Role, WebSession
+from portal.models.people import ApiToken, WebSession
+from portal.models.words import Role
 from portal.passwords import Passwords
 from portal.people import TokenDraft, UserDraft
 from portal.sessions import SignedIn, Throttle

@@ -10,7 +10,8 @@ from portal import district, setup, site_import
 from portal.access import SYSTEM
 from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid
-from portal.models import AuditEvent, Publication
+from portal.models.audit import AuditEvent
+from portal.models.delivery import Publication
 from portal.setup import SettingsDraft, Term
 from tests.portal.frontdesk import NOW, Desk
 

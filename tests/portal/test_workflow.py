@@ -13,7 +13,8 @@ from portal import queue, requests, workflow
 from portal.access import Actor
 from portal.database import transaction
 from portal.errors import Conflict, Forbidden, Refused
-from portal.models import Request, State
+from portal.models.requests import Request
+from portal.models.words import State
 from portal.workflow import Event, Party
 from tests.portal.frontdesk import LISTS, NOW, Desk, opened
 

@@ -17,7 +17,7 @@ from portal.access import SYSTEM
 from portal.app import prepare
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
-from portal.models import User
+from portal.models.people import User
 from portal.people import UserDraft
 from portal.publication import newest_version
 from tests.portal.gatehouse import Served, free_port, serving

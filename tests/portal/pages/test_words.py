@@ -13,7 +13,7 @@ import pytest
 from blocklists.policy import Action, Audience, AuthorityKind, Entry, Hours, Match, ReasonKind
 from portal.delivery import Standing
 from portal.errors import FieldError, Invalid
-from portal.models import Role, State, Use
+from portal.models.words import Role, State, Use
 from portal.pages import cards, forms, frame, review_form, sign_in, story, tables, times, words
 from portal.workflow import Event
 

@@ -1,0 +1,10 @@
+"""SQLModel tables only: what is stored, and how rows hang together. No behaviour.
+
+Times are whole seconds since 1970 UTC (the pages show them in the district's zone); dates of lessons are ISO dates in
+the district's zone. Lists of plain strings and small objects are JSON columns: they are read and written whole.
+Importing this package fills SQLModel's metadata with every table.
+"""
+
+from portal.models import audit, delivery, district, levers, people, requests
+
+__all__ = ["audit", "delivery", "district", "levers", "people", "requests"]
