@@ -6,11 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the tests and the benchmark drive: a browser, an upstream, DNS clients.
-DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof
-COMMANDS := chromium unbound dig kdig dnsperf lsof
+DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql
+COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench fuzz kill-loop format lock clean programs
+.PHONY: help up test test-postgresql check bench fuzz kill-loop format lock clean programs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -20,6 +20,10 @@ up: $(STAMP) ## Start the resolver on 127.0.0.1:5300 and the portal on http://12
 
 test: $(STAMP) programs ## The whole suite, after installing what it needs
 	@$(BIN)/python -m pytest $(ARGS)
+	@$(MAKE) --no-print-directory test-postgresql
+
+test-postgresql: $(STAMP) programs ## The portal's tests once more, over a PostgreSQL that they start
+	@SCHOOLGATE_TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/portal $(ARGS)
 
 check: $(STAMP) ## Lint, types, import law
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest -q tests/test_import_law.py

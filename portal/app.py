@@ -47,6 +47,7 @@ from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
 from portal.keys import signing_key
 from portal.live import Live
+from portal.notices import Listener
 from portal.pages import failures, frame
 from portal.passwords import Passwords
 from portal.publication import Publisher
@@ -79,9 +80,10 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     """Return the portal over an engine that `prepare` made ready. `clock`: seconds since 1970."""
     key = signing_key(config.data)
     live = Live()
-    bases = Bases(config.data)
+    bases = Bases(config.data, engine)
     current = Current(bases)
     jobs = Jobs(engine, Publisher(engine, key, bases, shipped_seed(), live.nodes), live, current, clock)
+    notices = Listener(engine, jobs.hear)
     deps = Wiring(
         engine=engine,
         config=config,
@@ -100,8 +102,10 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs.start()
+        notices.start()
         yield
         live.close()
+        await run_in_threadpool(notices.stop)
         await run_in_threadpool(jobs.stop)
 
     app = FastAPI(

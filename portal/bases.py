@@ -1,5 +1,7 @@
 """The compiled bases that this portal can offer: files named by their digest, in `objects/` of the data folder.
 
+With PostgreSQL the database holds their bytes too, in pieces: a portal on another machine writes its file from them.
+
 A file appears whole (temporary name, fsync, rename) and never changes; the row that names it comes after it, so a
 crash leaves at worst a file that nobody names. The digest is compared whenever a file is opened.
 """
@@ -13,7 +15,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import update
+from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col, select
 
 from blocklists.base import BadBase, Base
@@ -22,10 +24,12 @@ from blocklists.seed import Seed, load_seed
 from portal import audit
 from portal.access import SYSTEM
 from portal.config import PortalConfig
-from portal.models.delivery import BaseFile
+from portal.database import reading
+from portal.models.delivery import BaseChunk, BaseFile
 from portal.outbox import ask_publication
 
 SEED_FILE = "seed"
+CHUNK = 4 << 20  # bytes of a piece
 
 shipped_seed = cache(load_seed)  # reading and checking it takes a noticeable part of a start, and it never changes
 
@@ -35,8 +39,10 @@ class Bases:
 
     KEEP = 2  # the current one, and the one that a publication under way may still build on
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, engine: Engine | None = None) -> None:
+        """`engine`: where a file that is not here is looked for, when other portals share the database."""
         self.folder = data / "objects"
+        self._engine = engine
         self._lock = threading.Lock()
         self._open: dict[str, Base] = {}
 
@@ -51,11 +57,28 @@ class Bases:
         with self._lock:
             found = self._open.get(digest)
             if found is None:
-                found = Base.open(self.path(digest), digest)
+                found = Base.open(self._fetched(digest), digest)
                 while len(self._open) >= self.KEEP:
                     self._open.pop(next(iter(self._open)))
                 self._open[digest] = found
             return found
+
+    def file(self, digest: str) -> Path:
+        """Return where the base of this digest lies, written from the database when another portal made it."""
+        with self._lock:
+            return self._fetched(digest)
+
+    def _fetched(self, digest: str) -> Path:
+        path = self.path(digest)
+        if self._engine is not None and shares(self._engine) and not path.exists():
+            with reading(self._engine) as session:
+                pieces = session.exec(
+                    select(BaseChunk.body).where(col(BaseChunk.digest) == digest).order_by(col(BaseChunk.number))
+                )
+                data = b"".join(pieces)
+            if hashlib.sha256(data).hexdigest() == digest:
+                _write(path, data)
+        return path
 
     def store(self, data: bytes) -> str:
         """Keep these bytes, durable when this returns; return their digest."""
@@ -115,7 +138,7 @@ def ensure_base(config: PortalConfig, session: Session, now: int, seed: Seed | N
     data = compile_base(seed_sources(seed or shipped_seed()))
     digest = bases.store(data)
     bases.set_seed(digest)
-    return _make_current(session, digest, len(data), Base(memoryview(data), digest).keys, now)
+    return _make_current(session, digest, data, Base(memoryview(data), digest).keys, now)
 
 
 def adopt_base(config: PortalConfig, session: Session, path: Path, now: int) -> BaseFile:
@@ -123,7 +146,7 @@ def adopt_base(config: PortalConfig, session: Session, path: Path, now: int) -> 
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     base = Base(memoryview(data), digest)
-    return _make_current(session, Bases(config.data).store(data), len(data), base.keys, now)
+    return _make_current(session, Bases(config.data).store(data), data, base.keys, now)
 
 
 def current_base(session: Session) -> BaseFile | None:
@@ -138,16 +161,29 @@ def require_base(session: Session) -> BaseFile:
     return found
 
 
-def _make_current(session: Session, digest: str, size: int, names: int, now: int) -> BaseFile:
+def shares(engine: Engine | Connection) -> bool:
+    """True when other portals, perhaps on other machines, may use the same database."""
+    return engine.dialect.name == "postgresql"
+
+
+def _share(session: Session, digest: str, data: bytes) -> None:
+    session.flush()
+    if shares(session.get_bind()) and session.get(BaseChunk, (digest, 0)) is None:
+        for number, start in enumerate(range(0, len(data), CHUNK)):
+            session.add(BaseChunk(digest=digest, number=number, body=data[start : start + CHUNK]))
+
+
+def _make_current(session: Session, digest: str, data: bytes, names: int, now: int) -> BaseFile:
     """Audited, and a publication is asked for, when this is another base than before."""
     row = session.get(BaseFile, digest)
     if row is not None and row.current:
         return row
     session.execute(update(BaseFile).where(col(BaseFile.digest) != digest).values(current=False))
     if row is None:
-        row = BaseFile(digest=digest, size=size, names=names, created_at=now)
+        row = BaseFile(digest=digest, size=len(data), names=names, created_at=now)
     row.current = True
     session.add(row)
+    _share(session, digest, data)
     detail: dict[str, audit.Plain] = {"digest": digest, "names": names}
     ask_publication(session, now * 1000, audit.record(session, SYSTEM, now * 1000, "lists.base.adopt", "base", detail))
     return row

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlmodel import Session
 
@@ -39,8 +39,11 @@ class DatabaseInUse(RuntimeError):
 
 def connect(url: str) -> Engine:
     """Return the engine of a SQLAlchemy URL. Nothing is opened yet; a missing SQLite file is made on first use."""
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20)
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        if address.drivername in ("postgresql", "postgres"):
+            address = address.set(drivername="postgresql+psycopg")
+        return create_engine(address, pool_pre_ping=True, pool_size=10, max_overflow=20)
     engine = create_engine(
         url,
         connect_args={"check_same_thread": False, "isolation_level": None, "timeout": BUSY_MS / 1000},
@@ -128,6 +131,25 @@ def _run_hooks(session: Session) -> None:
             call()
         except Exception:  # the decision is in; a failed wake-up only means that the worker finds it a little later
             log.exception("a hook after a commit failed")
+
+
+@contextmanager
+def sole_pass(engine: Engine, lock: int) -> Iterator[bool]:
+    """Yield True when this process alone may do the work that `lock` names, among every portal of the database.
+
+    An advisory lock of PostgreSQL's, tried and not waited for: it goes with its connection, however the process ends.
+    On SQLite there is one portal, and the answer is True.
+    """
+    if engine.dialect.name != "postgresql":
+        yield True
+        return
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        mine = bool(connection.scalar(text("SELECT pg_try_advisory_lock(:lock)"), {"lock": lock}))
+        try:
+            yield mine
+        finally:
+            if mine:
+                connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": lock})
 
 
 @contextmanager

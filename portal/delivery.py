@@ -21,6 +21,7 @@ from portal import audit
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.levers import GrantRow
+from portal.notices import Notice, tell
 from portal.publication import newest_version
 
 
@@ -118,6 +119,7 @@ def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None
         .where(col(Delivery.acked_at_ms).is_(None))
         .values(acked_at_ms=now_ms)
     )
+    tell(session, Notice.DELIVERY)
     return None
 
 
@@ -139,6 +141,7 @@ def nack(session: Session, node_id: int, message: Nack, now_ms: int) -> str | No
     row.nacked_at_ms = now_ms
     row.nack_reason = message.reason
     session.add(row)
+    tell(session, Notice.DELIVERY)
     return None
 
 

@@ -20,6 +20,7 @@ from portal.current import Current, NothingPublished
 from portal.database import reading, transaction
 from portal.delivery import Heartbeat
 from portal.live import DELIVERY, OFFER, REQUESTS, Event, Live
+from portal.notices import Notice
 from portal.publication import BadPublication, Publisher
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Jobs:
         self._heartbeats: dict[int, Heartbeat] = {}
         self._thread = threading.Thread(target=self._run, name="portal-jobs", daemon=True)
         self._announced = 0
+        self._elsewhere = False  # another portal says that it published
         self._failing: dict[str, str] = {}  # kind of work -> what went wrong with it last
 
     def start(self) -> None:
@@ -68,6 +70,18 @@ class Jobs:
         self._event.set()
         self._live.publish(Event(REQUESTS))
 
+    def hear(self, notice: Notice) -> None:
+        """Another portal of this database (or this one) changed something: look at once, not at the next tick."""
+        match notice:
+            case Notice.PENDING:
+                self._event.set()
+                self._live.publish(Event(REQUESTS))
+            case Notice.VERSION:
+                self._elsewhere = True
+                self._event.set()
+            case Notice.DELIVERY:
+                self._live.publish(Event(DELIVERY))
+
     def heartbeat(self, node_id: int, heartbeat: Heartbeat) -> None:
         """Keep the newest status of a node; written within a tick, many nodes' in one transaction."""
         with self._lock:
@@ -83,8 +97,10 @@ class Jobs:
             if woken or self.trouble is None or time.monotonic() >= retry_at:
                 self._attempt(self._publish)
                 retry_at = time.monotonic() + RETRY
-            if not woken or self._stopping:
+            if not woken or self._elsewhere or self._stopping:
+                self._elsewhere = False
                 self._attempt(self._catch_up)
+            if not woken or self._stopping:
                 self._attempt(self._keep_heartbeats)
 
     def _attempt(self, work: Callable[[], None]) -> None:

@@ -7,11 +7,13 @@ from sqlmodel import Session
 from portal import audit
 from portal.access import Actor
 from portal.models.delivery import Publication
+from portal.notices import Notice, tell
 
 
 def ask_publication(session: Session, now_ms: int, because: str) -> None:
     """Ask for a version that holds this transaction's changes; `because` is what `audit.record` returned."""
     session.add(Publication(because=because, asked_at_ms=now_ms))
+    tell(session, Notice.PENDING)
 
 
 def record_change(

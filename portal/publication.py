@@ -25,12 +25,14 @@ from blocklists.snapshot import BadSnapshot, Snapshot, open_snapshot
 from portal import audit, blocking, custom_blocks, district, grants, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, require_base
-from portal.database import reading, transaction
+from portal.database import reading, sole_pass, transaction
 from portal.errors import NotFound
 from portal.keys import SigningKey
 from portal.models.delivery import Delivery, PolicyVersion, Publication
 from portal.models.levers import BrakeRow, CorrectionRow, GrantRow
+from portal.notices import Notice, tell
 
+_LOCK = 4416  # PostgreSQL advisory lock: of several portals, one builds; versions are compare-and-set all the same
 ATTEMPTS = 5  # of one pass, when other publishers are faster
 
 
@@ -86,11 +88,12 @@ class Publisher:
 
         Raises `BadPublication`.
         """
-        for _ in range(ATTEMPTS):
-            try:
-                return self._publish(clock)
-            except Overtaken:
-                continue
+        with sole_pass(self._engine, _LOCK) as mine:
+            for _ in range(ATTEMPTS if mine else 0):  # another portal is at it: it tells us when it is done
+                try:
+                    return self._publish(clock)
+                except Overtaken:
+                    continue
         return None
 
     def _publish(self, clock: Callable[[], float]) -> Published | None:
@@ -186,6 +189,7 @@ def _store(
             "grants": len(draft.policy.grants),
         },
     )
+    tell(session, Notice.VERSION)
     return connected
 
 

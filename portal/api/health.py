@@ -44,7 +44,7 @@ def readyz(wired: Annotated[Wiring, Depends(wiring)], response: Response) -> Rea
             row = current_base(session)
             if row is None:
                 base = "none yet"
-            elif not wired.bases.path(row.digest).is_file():
+            elif not wired.bases.file(row.digest).is_file():
                 base = "its file is missing from the data folder; restore it from a backup, or update the lists"
     except SQLAlchemyError as error:
         database = type(error).__name__

@@ -136,7 +136,7 @@ def objects(wired: Wired, node: Caller, sha256: Digest) -> Response:
         if body is not None:
             return Response(body, media_type="application/json", headers=_FOREVER)
         known = session.get(BaseFile, sha256) is not None
-    path = wired.bases.path(sha256)
+    path = wired.bases.file(sha256)
     if not known or not path.is_file():
         raise NotFound("This portal has no object of this digest.")
     return FileResponse(path, media_type="application/octet-stream", headers=_FOREVER)

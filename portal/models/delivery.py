@@ -20,6 +20,16 @@ class BaseFile(SQLModel, table=True):
     current: bool = False
 
 
+class BaseChunk(SQLModel, table=True):
+    """A piece of a base file, where several portals share a PostgreSQL: each writes the file from these once."""
+
+    __tablename__ = "base_chunk"
+
+    digest: str = Field(foreign_key="base_file.digest", primary_key=True)
+    number: int = Field(primary_key=True)  # from 0
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
 class PolicyVersion(SQLModel, table=True):
     """A published policy: the exact signed bytes. Versions only grow."""
 

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from portal.database import connect
-from tests.portal import frontdesk
+from tests.portal import databases, frontdesk
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,12 @@ def pristine_desk(tmp_path_factory: pytest.TempPathFactory) -> frontdesk.Desk:
 
 @pytest.fixture
 def desk(pristine_desk: frontdesk.Desk, tmp_path: Path) -> Iterator[frontdesk.Desk]:
-    file = tmp_path / "portal.sqlite"
-    shutil.copyfile(pristine_desk.folder / file.name, file)
-    found = replace(pristine_desk, folder=tmp_path, engine=connect(f"sqlite:///{file}"))
+    url = databases.copy(address(pristine_desk.engine), tmp_path)
+    found = replace(pristine_desk, folder=tmp_path, engine=connect(url))
     yield found
     found.engine.dispose()
+    databases.drop(url)
+
+
+def address(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=False)

@@ -35,6 +35,7 @@ from portal.people import TokenDraft, UserDraft
 from portal.sessions import Throttle
 from portal.tools import ToolDraft
 from portal.workflow import Event
+from tests.portal import databases
 
 NOW = datetime(2026, 3, 4, 16, 42, tzinfo=UTC).timestamp()  # Wednesday, 10:42 in the district
 
@@ -101,7 +102,7 @@ class Desk:
 
 def opened(folder: Path) -> Desk:
     """Return a fresh demo district in `folder`."""
-    engine = connect(f"sqlite:///{folder / 'portal.sqlite'}")
+    engine = connect(databases.new(folder))
     migrations.upgrade(engine)
     with transaction(engine) as session:
         demo.seed(session, NOW, "http://127.0.0.1:8080")

@@ -33,6 +33,7 @@ from portal.models.levers import GrantRow
 from portal.models.people import User
 from portal.outbox import record_change
 from portal.wiring import Wiring
+from tests.portal import databases
 
 NOW = 1_700_000_000
 
@@ -43,12 +44,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def config_in(folder: Path, port: int = 8080) -> PortalConfig:
+def config_in(folder: Path, port: int = 8080, database: str | None = None) -> PortalConfig:
     data = folder / "portal"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return PortalConfig(
         data=data,
-        database=f"sqlite:///{data / 'portal.sqlite'}",
+        database=database or databases.new(data),
         address="127.0.0.1",
         port=port,
         url=f"http://127.0.0.1:{port}",

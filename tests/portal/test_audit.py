@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +13,7 @@ from portal.access import SYSTEM
 from portal.audit import GENESIS, Verification
 from portal.database import reading, transaction
 from portal.errors import Forbidden
+from tests.portal import databases
 from tests.portal.frontdesk import NOW, Desk
 
 
@@ -27,14 +27,9 @@ def session(desk: Desk) -> Iterator[Session]:
 
 
 def tamper(desk: Desk, *statements: str) -> None:
-    """As somebody who has the file, and takes the triggers away first."""
-    connection = sqlite3.connect(desk.folder / "portal.sqlite")
-    with connection:
-        connection.execute("DROP TRIGGER audit_event_update")
-        connection.execute("DROP TRIGGER audit_event_delete")
-        for statement in statements:
-            connection.execute(statement)
-    connection.close()
+    """As somebody who owns the database, and takes the triggers away first."""
+    desk.engine.dispose()
+    databases.tamper(desk.engine, *statements)
 
 
 def verified(desk: Desk, head: str | None = None, count: int | None = None) -> Verification:

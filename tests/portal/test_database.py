@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel, select
 
 from portal import migrations
 from portal.database import DatabaseInUse, after_commit, connect, reading, sole_portal, transaction
 from portal.models.district import Site
 from portal.models.people import WebSession
+from tests.portal import databases
 from tests.portal.frontdesk import Desk
 
 
@@ -77,7 +78,7 @@ def test_hooks_run_after_the_commit_and_a_failing_one_stops_nobody(desk: Desk) -
 def test_reading_refuses_writes_and_the_connection_writes_again_afterwards(desk: Desk) -> None:
     with reading(desk.engine) as session:
         session.add(Site(id="new", name="New"))
-        with pytest.raises(OperationalError, match="readonly"):
+        with pytest.raises(DatabaseError, match=r"read.?only"):
             session.flush()
     with transaction(desk.engine) as session:
         session.add(Site(id="new", name="New"))
@@ -97,6 +98,7 @@ def test_foreign_keys_hold(desk: Desk) -> None:
         session.add(WebSession(secret_hash="x", user_id=99, csrf="", created_at=0, last_seen_at=0, expires_at=0))
 
 
+@pytest.mark.skipif(databases.POSTGRESQL, reason="is about SQLite")
 def test_sqlite_is_set_up_to_lose_nothing(desk: Desk) -> None:
     with desk.engine.connect() as connection:
         values = [

@@ -53,6 +53,14 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     made.engine.dispose()
 
 
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Plant]:
+    """One whose rows a test changes."""
+    made = Plant(tmp_path)
+    yield made
+    made.engine.dispose()
+
+
 def test_a_blocked_name_is_explained_with_audience_category_service_and_list(plant: Plant) -> None:
     found = plant.find("https://www.instagram.com/p/abc?x=1")
     assert (found.name, found.dropped_path, found.is_blocked) == ("www.instagram.com", True, True)
@@ -106,9 +114,8 @@ def test_what_is_no_name_is_a_finding_with_a_sentence(plant: Plant, text: str) -
     assert found.problem and not found.name and not found.entries
 
 
-def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: Path) -> None:
-    plant = Plant(tmp_path)
-    plant.publish()
+def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(fresh: Plant) -> None:
+    fresh.publish()
 
     def request(state: State, *names: str) -> Request:
         return Request(
@@ -123,7 +130,7 @@ def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: P
             updated_at=NOW,
         )
 
-    with transaction(plant.engine) as session:
+    with transaction(fresh.engine) as session:
         session.add_all(
             [
                 request(State.DENIED, "www.padlet.com"),
@@ -134,11 +141,11 @@ def test_earlier_decisions_on_the_same_site_are_shown_and_only_those(tmp_path: P
                 request(State.APPROVED, "museum.co.uk"),
             ]
         )
-    assert [one.state for one in plant.find("padlet.com").earlier] == [
+    assert [one.state for one in fresh.find("padlet.com").earlier] == [
         State.APPROVED,
         State.DENIED,
     ]
-    assert plant.find("museum.co.uk").earlier and not plant.find("co.uk").earlier  # a suffix is nobody's site
+    assert fresh.find("museum.co.uk").earlier and not fresh.find("co.uk").earlier  # a suffix is nobody's site
 
 
 def test_the_catalogue_knows_locked_names_and_every_list(plant: Plant) -> None:
@@ -149,27 +156,24 @@ def test_the_catalogue_knows_locked_names_and_every_list(plant: Plant) -> None:
     assert catalogue.lists()["instagram"] == "social-media"
 
 
-def test_a_brake_does_not_hide_that_a_name_is_locked(tmp_path: Path) -> None:
-    plant = Plant(tmp_path)
-    with transaction(plant.engine) as session:
+def test_a_brake_does_not_hide_that_a_name_is_locked(fresh: Plant) -> None:
+    with transaction(fresh.engine) as session:
         session.add(BrakeRow(name="pornhub.com", reason="x", created_by=1, created_at=NOW))
         session.add(BrakeRow(name="padlet.com", reason="x", created_by=1, created_at=NOW))
-    plant.publish()
-    assert SnapshotCatalogue(plant.current).locked("pornhub.com") is not None
-    refusal = plant.find("padlet.com").refusal
+    fresh.publish()
+    assert SnapshotCatalogue(fresh.current).locked("pornhub.com") is not None
+    refusal = fresh.find("padlet.com").refusal
     assert refusal is not None and "brake" in refusal
 
 
-def test_before_the_first_publication_nothing_is_guessed(tmp_path: Path) -> None:
-    plant = Plant(tmp_path)
+def test_before_the_first_publication_nothing_is_guessed(fresh: Plant) -> None:
     with pytest.raises(NothingPublished):
-        SnapshotCatalogue(plant.current).locked("pornhub.com")
+        SnapshotCatalogue(fresh.current).locked("pornhub.com")
 
 
-def test_explain_is_the_resolvers_decision_with_every_step_and_the_grant(tmp_path: Path) -> None:
-    plant = Plant(tmp_path)
-    number = grant(plant.engine, "instagram.com", starts_at=NOW + 100)
-    snapshot = plant.publish()
+def test_explain_is_the_resolvers_decision_with_every_step_and_the_grant(fresh: Plant) -> None:
+    number = grant(fresh.engine, "instagram.com", starts_at=NOW + 100)
+    snapshot = fresh.publish()
     before = explain(snapshot, "www.instagram.com", NOW, client="127.0.1.7")
     assert (before.group, before.by) == ("edison/students", "127.0.1.0/24")
     assert before.verdict.action is Action.BLOCK

@@ -40,7 +40,7 @@ while True:
 
 
 def test_a_kill_loses_no_decision_and_leaves_none_half_done(desk: Desk) -> None:
-    url = f"sqlite:///{desk.folder / 'portal.sqlite'}"
+    url = desk.engine.url.render_as_string(hide_password=False)
     root = Path(__file__).parents[2]
     told: list[int] = []
     for lines in (1, 2, 3, 6, 9, 14):

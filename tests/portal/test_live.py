@@ -36,7 +36,7 @@ def test_a_slow_reader_gets_the_newest_offer_only() -> None:
             for version in range(1, 1000):
                 live.publish(offer(version))
             await asyncio.sleep(0)
-            while (event := await events.next(0.01)) is not None:
+            while (event := await events.next(0.01 if found else 5.0)) is not None:
                 assert event.offer is not None
                 found.append(event.offer.version)
         return found

@@ -333,10 +333,10 @@ def test_a_terminated_portal_ends_its_streams_whole(tmp_path: Path) -> None:
     program = (
         "import sys, uvicorn; from pathlib import Path; from portal.app import create_app;"
         "from portal.database import connect; from tests.portal.gatehouse import config_in;"
-        "config = config_in(Path(sys.argv[1]), int(sys.argv[2]));"
+        "config = config_in(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]);"
         "uvicorn.run(create_app(config, connect(config.database)), port=config.port, log_level='warning')"
     )
-    command = [sys.executable, "-c", program, str(tmp_path), str(config.port)]
+    command = [sys.executable, "-c", program, str(tmp_path), str(config.port), config.database]
     repository = Path(__file__).parents[2]
     with subprocess.Popen(command, cwd=repository, stderr=subprocess.PIPE, text=True) as portal:
         try:

@@ -237,7 +237,7 @@ KILLED = """
         os.kill(os.getpid(), signal.SIGKILL)
 
     point = sys.argv[2]
-    config = config_in(Path(sys.argv[1]))
+    config = config_in(Path(sys.argv[1]), database=sys.argv[3])
     engine = connect(config.database)
     if point == "building":
         publication.open_snapshot = die
@@ -262,7 +262,7 @@ def test_a_kill_between_the_decision_and_its_publication_loses_nothing_and_does_
     desk: Desk, tmp_path: Path, point: str
 ) -> None:
     desk.publish()
-    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), point]
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(tmp_path), point, desk.config.database]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], env={**os.environ, "PYTHONPATH": "."}, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     engine = connect(desk.config.database)

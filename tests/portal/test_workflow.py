@@ -79,7 +79,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     folder: Path = tmp_path_factory.mktemp("workflow")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(requests, "MAX_PER_HOUR", 1_000_000)
-        yield opened(folder)
+        desk = opened(folder)
+        yield desk
+        desk.engine.dispose()
 
 
 @given(steps=st.lists(st.tuples(st.sampled_from(EVENTS[1:]), st.integers(0, 3), st.booleans()), max_size=8))

@@ -20,6 +20,7 @@ from portal.database import connect, reading, transaction
 from portal.models.people import User
 from portal.people import UserDraft
 from portal.publication import newest_version
+from tests.portal import databases
 from tests.portal.gatehouse import Served, free_port, serving
 from tests.portal.pages.gate import Browser
 
@@ -38,7 +39,8 @@ SignIn = Callable[[str], Browser]
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> PortalConfig:
     """A demo portal's data folder with its first policy published."""
     data = tmp_path_factory.mktemp("pristine") / "portal"
-    config = _config(data)
+    data.mkdir(parents=True)
+    config = _config(data, databases.new(data))
     engine = prepare(config)
     with transaction(engine) as session:
         for key, name, role in (("ben", "Ben Ode", "reviewer"), ("ada", "Ada Li", "auditor")):
@@ -51,9 +53,8 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> PortalConfig:
     return config
 
 
-def _config(data: Path) -> PortalConfig:
+def _config(data: Path, database: str) -> PortalConfig:
     port = free_port()
-    database = f"sqlite:///{data / 'portal.sqlite'}"
     return PortalConfig(data, database, "127.0.0.1", port, f"http://127.0.0.1:{port}", ("localhost",), demo=True)
 
 
@@ -72,10 +73,12 @@ def _demo(session: Session, email: str) -> None:
 
 
 @pytest.fixture
-def config(pristine: PortalConfig, tmp_path: Path) -> PortalConfig:
+def config(pristine: PortalConfig, tmp_path: Path) -> Iterator[PortalConfig]:
     data = tmp_path / "portal"
     shutil.copytree(pristine.data, data)
-    return _config(data)
+    found = _config(data, databases.copy(pristine.database, data))
+    yield found
+    databases.drop(found.database)
 
 
 @pytest.fixture

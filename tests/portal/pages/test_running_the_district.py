@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import sqlite3
 
 import pytest
 
-from portal.config import PortalConfig
+from tests.portal import databases
+from tests.portal.gatehouse import Served
 from tests.portal.pages.conftest import SignIn
 from tests.portal.pages.gate import Browser
 from tests.portal.pages.test_asking import ask
@@ -129,13 +129,8 @@ def test_the_audit_says_who_did_what_and_that_the_chain_is_whole(amir: Browser, 
     assert rows[0]["hash"]
 
 
-def test_the_audit_page_shows_where_the_chain_breaks(amir: Browser, config: PortalConfig) -> None:
-    with sqlite3.connect(config.data / "portal.sqlite") as database:
-        guards = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit_event'")
-        for (guard,) in guards.fetchall():  # somebody with the file can take the guards away; the chain still tells
-            database.execute(f'DROP TRIGGER "{guard}"')
-        database.execute("UPDATE audit_event SET actor_name = 'Somebody else' WHERE id = 2")
-    database.close()
+def test_the_audit_page_shows_where_the_chain_breaks(amir: Browser, portal: Served) -> None:
+    databases.tamper(portal.wired.engine, "UPDATE audit_event SET actor_name = 'Somebody else' WHERE id = 2")
     amir.open("/audit")
     assert "The chain is broken" in amir.text
     assert "Row 2: it was altered after it was written" in amir.text
