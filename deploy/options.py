@@ -41,3 +41,23 @@ def settings_from(config: Path | None, data: Path | None) -> Settings:
     if data is not None:
         settings = settings.model_copy(update={"data": data})
     return settings
+
+
+with_passphrase = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Its first line is the passphrase that seals the keys: at least 12 characters.",
+)
+
+
+def passphrase(file: Path | None) -> str | None:
+    """Return the first line of the file that `--passphrase-file` names; end the command when it is none."""
+    if file is None:
+        return None
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise fail(f"{file} cannot be read: {error}") from None
+    if not lines or len(lines[0]) < 12:
+        raise fail(f"{file}: the passphrase is its first line, and has at least 12 characters")
+    return lines[0]

@@ -20,6 +20,7 @@ from blocklists.policy import EVERY_SITE
 from portal import audit
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
+from portal.models.district import District
 from portal.models.levers import GrantRow
 from portal.notices import Notice, tell
 from portal.publication import newest_version
@@ -84,9 +85,13 @@ def offer_of(row: PolicyVersion) -> Offer:
 
 
 def newest_offer(session: Session) -> Offer | None:
-    """Return what every node shall have; None before the first publication."""
-    row = newest_version(session)
+    """Return what every node shall have; None before the first publication, and while a restored portal is held."""
+    row = None if _is_held(session) else newest_version(session)
     return None if row is None else offer_of(row)
+
+
+def _is_held(session: Session) -> bool:
+    return session.exec(select(District.held_at)).first() is not None
 
 
 def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> None:

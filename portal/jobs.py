@@ -128,12 +128,12 @@ class Jobs:
     def _catch_up(self) -> None:
         """Announce the newest version when this process did not publish it: after a start, or another portal did."""
         with reading(self._engine) as session:
-            offer = delivery.newest_offer(session)
-            if offer is None or offer.version <= self._announced:
-                return
             try:
                 self._current.refresh(session)
             except NothingPublished:
+                return
+            offer = delivery.newest_offer(session)
+            if offer is None or offer.version <= self._announced:
                 return
         self._announced = offer.version
         self._live.publish(Event(OFFER, offer=offer))

@@ -125,8 +125,10 @@ class Publisher:
             return None
         if modes.holding(session, now) and not any(one.because.startswith(modes.URGENT) for one in pending):
             return None  # while a testing mode is on
+        if district.get(session).held_at is not None:
+            return None  # restored from a backup: an administrator says when
         newest = newest_version(session)
-        version = 1 if newest is None else newest.version + 1
+        version = _next_version(session, newest)
         moment = now if newest is None else max(now, newest.published_at_ms // 1000)
         base = self._bases.open(require_base(session).digest)
         policy = build_policy(session, version, moment, base, self._seed)
@@ -146,7 +148,7 @@ def _store(
     session: Session, draft: _Draft, offer: Offer, body: bytes, connected: frozenset[int], now_ms: int
 ) -> frozenset[int]:
     newest = newest_version(session)
-    if (0 if newest is None else newest.version) + 1 != offer.version:
+    if _next_version(session, newest) != offer.version:
         raise Overtaken
     session.add(
         PolicyVersion(
@@ -191,6 +193,11 @@ def _store(
     )
     tell(session, Notice.VERSION)
     return connected
+
+
+def _next_version(session: Session, newest: PolicyVersion | None) -> int:
+    """One more than the newest; above what nodes had shown when this portal was restored from an older backup."""
+    return max(0 if newest is None else newest.version, district.get(session).version_floor) + 1
 
 
 def newest_version(session: Session) -> PolicyVersion | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 import socket
@@ -23,6 +24,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import httpx_sse
+import zstandard
 from pydantic import BaseModel, ValidationError
 
 from blocklists.base import MAX_BYTES as BASE_LIMIT
@@ -176,12 +178,28 @@ class Subscription:
             self._tell(portal="connected")
             yield None
             async for event in source.aiter_sse():
+                if event.event == "recall":
+                    await self._give_back(client, event.data)
                 if event.event != "offer":
                     continue
                 try:
                     yield Offer.model_validate_json(event.data)
                 except ValidationError as error:
                     self._tell(error=f"an offer that cannot be read: {error.errors()[0]['msg']}")
+
+    async def _give_back(self, client: httpx.AsyncClient, data: str) -> None:
+        """A portal that was restored from a backup asks for the policy that it signed meanwhile."""
+        with contextlib.suppress(Refused, ValueError, KeyError, TypeError, httpx.HTTPError):
+            digest = json.loads(data)["digest"]
+            held = self._store.held()
+            policy = None if held is None or held.digest != digest else self._store.kept_policy(digest)
+            if held is None or policy is None:
+                return
+            body = zstandard.ZstdCompressor().compress(policy)
+            answer = await client.put(
+                f"{self._api}/objects/{digest}", content=body, headers={"Signature": held.signature}
+            )
+            log.info("the portal asked version %d back: %d", held.version, answer.status_code)
 
     async def _apply(self, client: httpx.AsyncClient) -> None:
         """Carry out the newest offer until it is acked or refused; first of all, what is held already."""

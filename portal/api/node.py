@@ -6,20 +6,23 @@ sessions and people's tokens are not looked at here. An open stream holds no dat
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Response
+import zstandard
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from sqlmodel import col, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer
-from portal import delivery, enrolment
+from portal import delivery, district, enrolment, restoration
 from portal.database import after_commit, reading, transaction
 from portal.delivery import Heartbeat
-from portal.errors import Conflict, NotFound
+from portal.errors import Conflict, Invalid, NotFound
 from portal.event_source import event_source
 from portal.live import DELIVERY, OFFER, Event
 from portal.models.delivery import BaseFile, PolicyVersion
@@ -28,6 +31,7 @@ from portal.wiring import Wiring, wiring
 router = APIRouter(prefix="/node", tags=["node"])
 
 HEARTBEAT = 5  # seconds between comments on a quiet stream
+RECALL = 2.0  # seconds between looks at what a node has said, while this portal is held
 REOFFER = 60.0  # seconds without a new offer, after which one that was not acknowledged is sent again
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -79,12 +83,19 @@ async def stream(
 async def _offers(wired: Wired, node: int, last_event_id: str | None) -> AsyncIterator[ServerSentEvent]:
     async with wired.live.subscribe([OFFER], node) as events:  # before the look at the database: no gap between them
         sent = 0
+        recalling, _ = await run_in_threadpool(_recall, wired, node)
         offer = await run_in_threadpool(_first_offer, wired, node, last_event_id)
         if offer is not None:
             sent = offer.version
             yield _event(offer)
+        recalled = ""
         while not events.closed:
-            event = await events.next(REOFFER)
+            event = await events.next(RECALL if recalling else REOFFER)
+            if recalling and not events.closed:
+                recalling, digest = await run_in_threadpool(_recall, wired, node)
+                if digest and digest != recalled:
+                    recalled = digest
+                    yield ServerSentEvent(json.dumps({"digest": digest}), event="recall")
             if event is None and not events.closed:
                 offer = await run_in_threadpool(_unanswered, wired, node)
                 if offer is not None:
@@ -123,6 +134,12 @@ def _unanswered(wired: Wiring, node: int) -> Offer | None:
     return offer
 
 
+def _recall(wired: Wiring, node: int) -> tuple[bool, str | None]:
+    """Whether this portal is held after a restore, and the digest of the policy that this node shall send back."""
+    with reading(wired.engine) as session:
+        return district.get(session).held_at is not None, restoration.wanted(session, node)
+
+
 def _record(wired: Wired, node: int, version: int) -> None:
     with transaction(wired.engine) as session:
         delivery.record_offer(session, node, version, _now_ms(wired))
@@ -140,6 +157,26 @@ def objects(wired: Wired, node: Caller, sha256: Digest) -> Response:
     if not known or not path.is_file():
         raise NotFound("This portal has no object of this digest.")
     return FileResponse(path, media_type="application/octet-stream", headers=_FOREVER)
+
+
+@router.put("/objects/{sha256}", status_code=204)
+async def recalled(
+    wired: Wired, node: Caller, sha256: Digest, request: Request, signature: Annotated[str, Header()]
+) -> None:
+    """A policy that this portal signed before it was restored, compressed with zstd; asked for by `event: recall`."""
+    try:
+        body = zstandard.ZstdDecompressor().decompress(await request.body(), max_output_size=restoration.MAX_BODY)
+    except zstandard.ZstdError:
+        raise Invalid("The body is not compressed with zstd, or is too large.") from None
+    if hashlib.sha256(body).hexdigest() != sha256:
+        raise Invalid("The body has another digest than its address says.")
+
+    def keep() -> None:
+        with transaction(wired.engine) as session:
+            restoration.take_back(session, node, body, signature, wired.key, wired.clock())
+            after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
+
+    await run_in_threadpool(keep)
 
 
 @router.post("/acks", status_code=204)

@@ -21,13 +21,18 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to the newest shape, in one transaction; a database that has it is only looked at."""
-    newest = ScriptDirectory.from_config(config()).get_current_head()
+def known() -> frozenset[str]:
+    """Return the shapes that this release can bring up to date."""
+    return frozenset(step.revision for step in ScriptDirectory.from_config(config()).walk_revisions())
+
+
+def upgrade(engine: Engine, shape: str | None = None) -> None:
+    """Bring the database to `shape` (None: the newest), in one transaction; one that has it is only looked at."""
+    newest = shape or ScriptDirectory.from_config(config()).get_current_head()
     with engine.connect() as connection:
         if MigrationContext.configure(connection).get_current_revision() == newest:
             return
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-        command.upgrade(config(connection), "head")
+        command.upgrade(config(connection), newest or "head")

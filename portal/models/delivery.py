@@ -46,6 +46,18 @@ class PolicyVersion(SQLModel, table=True):
     published_at_ms: int = Field(sa_type=BigInteger)
 
 
+class RecoveredPolicy(SQLModel, table=True):
+    """The newest policy that this portal signed before it was restored, as a node sent it back. At most one row."""
+
+    __tablename__ = "recovered_policy"
+
+    version: int = Field(primary_key=True)
+    digest: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+    node_id: int = Field(foreign_key="node.id")
+    at: int = Field(sa_type=BigInteger)
+
+
 class Publication(SQLModel, table=True):
     """A row that asks for a new policy version, written in the decision's own transaction."""
 

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from portal.pages import audit, brakes, desk, district, explain, grants, modes, nodes, requests, setup, sign_in
+from portal.pages import (
+    audit,
+    brakes,
+    desk,
+    district,
+    explain,
+    grants,
+    modes,
+    nodes,
+    requests,
+    restored,
+    setup,
+    sign_in,
+)
 
 router = APIRouter(include_in_schema=False)
-for _feature in (sign_in, requests, desk, grants, explain, district, brakes, setup, modes, nodes, audit):
+for _feature in (sign_in, requests, desk, grants, explain, district, brakes, setup, modes, nodes, restored, audit):
     router.include_router(_feature.router)

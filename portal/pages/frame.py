@@ -58,6 +58,7 @@ class Frame:
     actor: Actor | None
     csrf: str
     nav: tuple[Section, ...]
+    held: bool = False  # restored from a backup: nothing is published until an administrator says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ def page(
         actor=actor,
         csrf=cast(str, context.pop("csrf", "")) or ("" if signed_in is None else signed_in.csrf),
         nav=_nav(session, actor, request.url.path),
+        held=actor is not None and district.held_at is not None,
     )
     return HTMLResponse(_render(template, ZoneInfo(district.zone), frame, context), status)
 

@@ -15,12 +15,11 @@ import uvicorn
 from fastapi import FastAPI
 from httpx_sse import ServerSentEvent, connect_sse
 from sqlalchemy import Engine
-from sqlmodel import SQLModel
 
 from blocklists.exchange import Offer
 from blocklists.policy import Audience, AuthorityKind
 from blocklists.seed import load_seed
-from portal import audit, enrolment
+from portal import audit, enrolment, migrations
 from portal.access import SYSTEM
 from portal.app import create_app
 from portal.bases import ensure_base
@@ -60,7 +59,7 @@ def config_in(folder: Path, port: int = 8080, database: str | None = None) -> Po
 def founded(config: PortalConfig) -> Engine:
     """A database with one district, two sites, three groups and one person, and the seed's base."""
     engine = connect(config.database)
-    SQLModel.metadata.create_all(engine)
+    migrations.upgrade(engine)
     seed = load_seed()
     with transaction(engine) as session:
         session.add(
