@@ -1,6 +1,7 @@
 """The portal as an ASGI application: put together here, from a config, with no module globals.
 
     Guard            Host, size, security headers, HEAD          (outermost: nothing is looked at before it)
+    Proxies          the visitor's own address, when a configured proxy says it
     error handlers   problem+json for programs, pages for people
     /api/v1          routers of `portal.api`
     /                pages, /static
@@ -50,6 +51,7 @@ from portal.live import Live
 from portal.notices import Listener
 from portal.pages import failures, frame
 from portal.passwords import Passwords
+from portal.proxies import Proxies
 from portal.publication import Publisher
 from portal.security import Guard, host_of
 from portal.sessions import Throttle
@@ -117,6 +119,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         lifespan=lifespan,
     )
     app.state.deps = deps
+    app.add_middleware(Proxies, networks=config.proxies)
     app.add_middleware(Guard, hosts=answered_hosts(config))
     for router in _api():
         app.include_router(router, prefix=API)

@@ -19,3 +19,4 @@ class PortalConfig:
     demo: bool = False
     session_hours: int = 12
     secure_cookies: bool = False  # True behind https
+    proxies: tuple[str, ...] = ()  # networks of reverse proxies: only their X-Forwarded-For is believed

@@ -28,6 +28,7 @@ class District(SQLModel, table=True):
     settled_at: int | None = Field(default=None, sa_type=BigInteger)  # an administrator saved the settings
     demo: bool = False
     created_at: int = Field(sa_type=BigInteger)
+    second_factor: bool = False  # reviewers and administrators sign in with a one-time code too
     held_at: int | None = Field(default=None, sa_type=BigInteger)  # restored from a backup: nothing is published yet
     version_floor: int = Field(default=0, sa_type=BigInteger)  # newest version that a node has shown: the next is above
 

@@ -214,7 +214,7 @@ def _review(
     found = evidence.evidence(session, visit.wired.current.refresh(session), _texts(view), visit.now)
     if rows is None:
         draft = requests.proposal(session, number)
-        rows = [*review_form.proposed(draft, found), EntryRow("", on=True)]
+        rows = [*review_form.proposed(draft, found, visit.wired.catalogue.locked), EntryRow("", on=True)]
         form = replace(form, typed=review_form.typed(draft))
     may_decide = bool(view.may & {Event.APPROVE, Event.DENY}) or bool(conflict)
     return visit.page(

@@ -7,7 +7,7 @@ Rows keep their places: an unticked row is shown again as it was. A service's mi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from blocklists.names import is_at_or_below
@@ -50,9 +50,15 @@ def rows(typed: Typed) -> list[EntryRow]:
     ]
 
 
-def proposed(draft: GrantDraft, found: Sequence[Finding]) -> list[EntryRow]:
-    """Return what the request asks for, ticked; then names of the same services that it does not cover, unticked."""
-    asked = [EntryRow(entry.name, entry.match, on=True) for entry in draft.entries]
+def proposed(
+    draft: GrantDraft, found: Sequence[Finding], locked: Callable[[str], str | None] = lambda name: None
+) -> list[EntryRow]:
+    """Return what the request asks for, ticked; then names of the same services that it does not cover, unticked.
+
+    `locked`: the title of the locked category that holds a name. Such a name is unticked and says why: ticked, it would
+    have the whole approval refused.
+    """
+    asked = [_asked(entry, locked(entry.name)) for entry in draft.entries]
     offered = {
         name: f"also {finding.service_title}"
         for finding in found
@@ -60,6 +66,13 @@ def proposed(draft: GrantDraft, found: Sequence[Finding]) -> list[EntryRow]:
         if not any(is_at_or_below(name, row.name) for row in asked)
     }
     return [*asked, *(EntryRow(name, about=about) for name, about in offered.items())]
+
+
+def _asked(entry: EntryDraft, category: str | None) -> EntryRow:
+    if category is None:
+        return EntryRow(entry.name, entry.match, on=True)
+    why = f"locked: in “{category}”, by law or for safety; no request opens it"
+    return EntryRow(entry.name, entry.match, about=why)
 
 
 def draft(typed: Typed) -> GrantDraft:

@@ -48,6 +48,17 @@ def test_the_review_says_why_each_name_is_blocked_and_proposes_the_bundle(tess: 
     assert (form["sites"], form["audiences"]) == (["edison"], ["students", "staff"])
 
 
+def test_a_locked_name_is_offered_unticked_and_says_why(tess: Browser, rosa: Browser) -> None:
+    number = ask(tess, "Instagram", "pornhub.com")
+    rosa.open(f"/desk/{number}")
+    form = rosa.form(f"/desk/{number}")
+    at = str(form["entry_name"].index("pornhub.com"))
+    assert at not in form["entry_on"]
+    assert "locked: in “" in rosa.text and "no request opens it" in rosa.text
+    rosa.send(f"/desk/{number}", {"decision": "approve"})
+    assert rosa.path() == f"/requests/{number}"
+
+
 def test_the_reviewer_edits_the_grant_and_approves(tess: Browser, rosa: Browser, sign_in: SignIn) -> None:
     number = ask(tess, "Instagram")
     rosa.open(f"/desk/{number}")
