@@ -15,6 +15,7 @@ import threading
 from functools import cache
 from pathlib import Path
 
+import zstandard
 from sqlalchemy import Connection, Engine, update
 from sqlmodel import Session, col, select
 
@@ -79,6 +80,16 @@ class Bases:
             if hashlib.sha256(data).hexdigest() == digest:
                 _write(path, data)
         return path
+
+    def packed(self, digest: str) -> Path:
+        """Return the base as one zstd file with a checksum, made when first asked for. Raises `OSError`."""
+        with self._lock:
+            plain = self._fetched(digest)
+            packed = plain.with_suffix(".zst")
+            if not packed.exists():
+                compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+                _write(packed, compressor.compress(plain.read_bytes()))
+        return packed
 
     def store(self, data: bytes) -> str:
         """Keep these bytes, durable when this returns; return their digest."""

@@ -90,6 +90,11 @@ class PolicyStore:
         self._objects = state / OBJECTS
         self._base: tuple[Base, tuple[int, int, int]] | None = None  # the last one hashed, and its file's identity
 
+    @property
+    def state(self) -> Path:
+        """The folder that everything lies in."""
+        return self._state
+
     def create(self) -> None:
         """Make the folders, mode 0700, where they are missing; remove what a killed writer left. Raises `OSError`."""
         for folder in (self._state, self._objects):

@@ -17,9 +17,9 @@ import logging
 import random
 import socket
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -27,12 +27,11 @@ import httpx_sse
 import zstandard
 from pydantic import BaseModel, ValidationError
 
-from blocklists.base import MAX_BYTES as BASE_LIMIT
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer
-from blocklists.policy_codec import MAX_BYTES as POLICY_LIMIT
 from resolver.children import receive, send
 from resolver.enrolment import Identity, is_loopback, read_identity, said
 from resolver.policy_store import Held, PolicyStore, Refused
+from resolver.transfer import Rejected, Transfer, Unreachable, check
 
 log = logging.getLogger("schoolgate.resolver.subscription")
 
@@ -43,14 +42,6 @@ FIRST_WAIT = 0.2
 LONGEST_WAIT = 15.0
 ALWAYS = 0.5  # share of a wait that is not random
 _chance = random.SystemRandom()
-
-
-class Unreachable(Exception):
-    """The portal did not answer, or not now: ask again later."""
-
-
-class Rejected(Exception):
-    """The portal answered and said no: asking the same again would not help."""
 
 
 def run(state: Path, channel: socket.socket, lifeline: int) -> int:
@@ -205,9 +196,9 @@ class Subscription:
         """Carry out the newest offer until it is acked or refused; first of all, what is held already."""
         await self._resume(client)
         tries = 0
-        with httpx.Client(
-            headers=self._headers, timeout=httpx.Timeout(5.0, read=SILENCE_LIMIT), trust_env=not self._direct
-        ) as fetcher:
+        timeout = httpx.Timeout(5.0, read=SILENCE_LIMIT)
+        with httpx.Client(headers=self._headers, timeout=timeout, trust_env=not self._direct) as fetching:
+            fetcher = Transfer(fetching, self._api, self._store.state)
             while True:
                 await self._work.wait()
                 self._work.clear()
@@ -249,7 +240,7 @@ class Subscription:
                 log.debug("ack of the held version %d: %s", held.version, error)
                 return
 
-    async def _carry_out(self, client: httpx.AsyncClient, fetcher: httpx.Client, offer: Offer) -> None:
+    async def _carry_out(self, client: httpx.AsyncClient, fetcher: Transfer, offer: Offer) -> None:
         started = time.monotonic()
         self._in_force = ""
         try:
@@ -278,33 +269,17 @@ class Subscription:
             with contextlib.suppress(Refused, Unreachable):
                 await self._swap(before, back=True)
 
-    def _fetch_and_keep(self, fetcher: httpx.Client, offer: Offer) -> Held:
+    def _fetch_and_keep(self, fetcher: Transfer, offer: Offer) -> Held:
         """In a thread: disk and hashing must not hold up the stream. Raises `Refused` or a transport error."""
         held = None
         with contextlib.suppress(Refused):
             held = self._store.held()
         policy = self._store.kept_policy(offer.digest) if held is not None and held.digest == offer.digest else None
         if policy is None:
-            chunks: list[bytes] = []
-            self._fetch(fetcher, offer.digest, POLICY_LIMIT, chunks.append)
-            policy = b"".join(chunks)
-
-        def base_source(digest: str, file: BinaryIO) -> None:
-            self._fetch(fetcher, digest, BASE_LIMIT, file.write)
-
-        return self._store.accept(offer, policy, base_source, self._identity.pin)
-
-    def _fetch(self, fetcher: httpx.Client, digest: str, limit: int, take: Callable[[bytes], Any]) -> None:
-        size = 0
-        with fetcher.stream("GET", f"{self._api}/objects/{digest}") as answer:
-            if answer.status_code in (404, 410):
-                raise Refused(f"the portal offers {digest[:16]}… but does not have it", passing=True)
-            _check(answer.status_code, "" if answer.status_code == 200 else said(answer.read()))
-            for chunk in answer.iter_bytes():
-                size += len(chunk)
-                if size > limit:
-                    raise Refused(f"{digest[:16]}… is larger than {limit} bytes")
-                take(chunk)
+            known = None if held is None else self._store.kept_policy(held.digest)
+            resembling = None if held is None or known is None else (held.digest, known)
+            policy = fetcher.policy(offer.digest, resembling)
+        return self._store.accept(offer, policy, fetcher.base, self._identity.pin)
 
     # What the portal is told
 
@@ -319,14 +294,7 @@ class Subscription:
 
     async def _post(self, client: httpx.AsyncClient, what: str, body: BaseModel) -> None:
         answer = await client.post(f"{self._api}/{what}", json=body.model_dump(mode="json"))
-        _check(answer.status_code, said(answer.content))
-
-
-def _check(status: int, reason: str) -> None:
-    if status in (408, 425, 429) or status >= 500:
-        raise Unreachable(f"{status}: {reason}")
-    if status >= 300:
-        raise Rejected(f"{status}: {reason}")
+        check(answer.status_code, said(answer.content))
 
 
 def _wait(tries: int) -> float:

@@ -14,7 +14,7 @@ from typing import Annotated
 import zstandard
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import FileResponse
-from sqlmodel import col, select
+from sqlmodel import Session, col, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -33,6 +33,7 @@ router = APIRouter(prefix="/node", tags=["node"])
 HEARTBEAT = 5  # seconds between comments on a quiet stream
 RECALL = 2.0  # seconds between looks at what a node has said, while this portal is held
 REOFFER = 60.0  # seconds without a new offer, after which one that was not acknowledged is sent again
+ZSTD = "application/zstd"
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 Wired = Annotated[Wiring, Depends(wiring)]
@@ -146,17 +147,44 @@ def _record(wired: Wired, node: int, version: int) -> None:
 
 
 @router.get("/objects/{sha256}")
-def objects(wired: Wired, node: Caller, sha256: Digest) -> Response:
-    """The bytes of a published policy or of a base, exactly as signed or digested. Ranges resume a base."""
+def objects(
+    wired: Wired,
+    node: Caller,
+    sha256: Digest,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    against: Digest | None = None,
+) -> Response:
+    """The bytes of a published policy or of a base, exactly as signed or digested.
+
+    Who accepts `application/zstd` gets them compressed: a policy with the published policy `against` as dictionary
+    (raw content, named again in the answer's `Dictionary`), a base as a file that ranges continue.
+    """
+    compressed = ZSTD in accept
     with reading(wired.engine) as session:
-        body = session.exec(select(PolicyVersion.body).where(col(PolicyVersion.digest) == sha256)).first()
-        if body is not None:
-            return Response(body, media_type="application/json", headers=_FOREVER)
-        known = session.get(BaseFile, sha256) is not None
-    path = wired.bases.file(sha256)
-    if not known or not path.is_file():
+        body = _policy(session, sha256)
+        known = None if body is None or against is None or not compressed else _policy(session, against)
+        base = body is None and session.get(BaseFile, sha256) is not None
+    if body is not None:
+        return _compressed(body, known, against) if compressed else Response(body, 200, _FOREVER, "application/json")
+    if not base or not wired.bases.file(sha256).is_file():
         raise NotFound("This portal has no object of this digest.")
-    return FileResponse(path, media_type="application/octet-stream", headers=_FOREVER)
+    if compressed:
+        return FileResponse(wired.bases.packed(sha256), media_type=ZSTD, headers=_FOREVER)
+    return FileResponse(wired.bases.file(sha256), media_type="application/octet-stream", headers=_FOREVER)
+
+
+def _policy(session: Session, digest: str) -> bytes | None:
+    return session.exec(select(PolicyVersion.body).where(col(PolicyVersion.digest) == digest)).first()
+
+
+def _compressed(body: bytes, known: bytes | None, against: str | None) -> Response:
+    headers = {**_FOREVER, "Vary": "Accept"}
+    words = None
+    if known is not None and against is not None:
+        words = zstandard.ZstdCompressionDict(known, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        headers["Dictionary"] = against
+    packed = zstandard.ZstdCompressor(level=3, dict_data=words, write_content_size=True).compress(body)
+    return Response(packed, 200, headers, ZSTD)
 
 
 @router.put("/objects/{sha256}", status_code=204)
@@ -164,8 +192,11 @@ async def recalled(
     wired: Wired, node: Caller, sha256: Digest, request: Request, signature: Annotated[str, Header()]
 ) -> None:
     """A policy that this portal signed before it was restored, compressed with zstd; asked for by `event: recall`."""
+    packed = await request.body()
     try:
-        body = zstandard.ZstdDecompressor().decompress(await request.body(), max_output_size=restoration.MAX_BODY)
+        if not 0 <= zstandard.get_frame_parameters(packed).content_size <= restoration.MAX_BODY:
+            raise zstandard.ZstdError("too large")
+        body = zstandard.ZstdDecompressor().decompress(packed, max_output_size=restoration.MAX_BODY)
     except zstandard.ZstdError:
         raise Invalid("The body is not compressed with zstd, or is too large.") from None
     if hashlib.sha256(body).hexdigest() != sha256:

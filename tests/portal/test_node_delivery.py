@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import zstandard
 from httpx_sse import aconnect_sse
 
 from blocklists import signature
@@ -69,6 +70,31 @@ def test_a_node_enrols_is_offered_fetches_verifies_and_acknowledges(served: Serv
     with reading(served.wired.engine) as session:
         (view,) = delivery.node_views(session)
     assert (view.offered, view.acked, view.behind) == (offer.version, offer.version, False)
+
+
+def test_objects_come_compressed_against_what_is_held_and_from_where_they_were_cut(served: Served) -> None:
+    node = node_of(served)
+    accept = {"Accept": "application/zstd"}
+    with node.client() as client:
+        offers = node.offers(client)
+        first = next(offers)
+        grant(served.wired.engine, at=time.time())
+        served.wired.jobs.wake()
+        second = next(offers)
+        old, new = (client.get(f"/objects/{one.digest}").content for one in (first, second))
+        small = client.get(f"/objects/{second.digest}", params={"against": first.digest}, headers=accept)
+        assert small.headers["Content-Type"] == "application/zstd" and small.headers["Dictionary"] == first.digest
+        words = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        assert zstandard.ZstdDecompressor(dict_data=words).decompress(small.content) == new
+        alone = client.get(f"/objects/{second.digest}", params={"against": "0" * 64}, headers=accept)
+        assert "Dictionary" not in alone.headers and zstandard.decompress(alone.content) == new
+        assert len(small.content) < len(alone.content) / 2
+        whole = client.get(f"/objects/{first.base}", headers=accept)
+        ranged = {**accept, "Range": "bytes=1000-", "If-Range": whole.headers["ETag"]}
+        rest = client.get(f"/objects/{first.base}", headers=ranged)
+        assert rest.status_code == 206 and rest.content == whole.content[1000:]
+        base = zstandard.ZstdDecompressor().stream_reader(whole.content).read()
+    assert hashlib.sha256(base).hexdigest() == first.base
 
 
 def test_a_grant_is_in_force_once_every_node_that_serves_its_sites_has_acknowledged(served: Served) -> None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, BinaryIO
+from urllib.parse import parse_qs, urlsplit
 
+import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -110,6 +112,12 @@ class FakePortal:
         self.statuses: list[dict[str, Any]] = []
         self.last_ids: list[str | None] = []
         self.fetched: list[str] = []
+        self.packs = False  # compresses what it sends
+        self.etag = '"1"'
+        self.cut_after: int | None = None  # bytes of a compressed body, after which the connection closes
+        self.sent: list[tuple[int, int]] = []  # status and length of each compressed body
+        self.given_back: list[tuple[str, bytes, str]] = []  # digest, zstd body, signature
+        self.recall = ""  # digest of a policy to ask back
         self.refuse_acks = 0  # answer this many acks with 503
         self.open_streams = 0
         self._changed = threading.Condition()
@@ -145,6 +153,8 @@ class FakePortal:
         self.open_streams += 1
         try:
             write(b": hello\n\n")
+            if self.recall:
+                write(f'event: recall\ndata: {{"digest": "{self.recall}"}}\n\n'.encode())
             while True:
                 with self._changed:
                     self._changed.wait_for(lambda: self._stopped or self.offer != sent[0], timeout=0.5)
@@ -194,10 +204,40 @@ def _handler(portal: FakePortal) -> type[BaseHTTPRequestHandler]:
                 with contextlib.suppress(OSError):
                     portal.stream(lambda data: (self.wfile.write(data), self.wfile.flush())[1])
                 return
-            digest = self.path.rpartition("/")[2]
+            asked = urlsplit(self.path)
+            digest = asked.path.rpartition("/")[2]
             portal.fetched.append(digest)
             found = portal.district.objects.get(digest)
-            self._answer(404 if found is None else 200, found or b'{"detail": "no such object"}')
+            if found is None or not portal.packs or "application/zstd" not in self.headers.get("Accept", ""):
+                self._answer(404 if found is None else 200, found or b'{"detail": "no such object"}')
+                return
+            self._packed(found, parse_qs(asked.query).get("against", [""])[0])
+
+        def _packed(self, found: bytes, against: str) -> None:
+            """As a portal sends it: against a known policy, or continued from a byte; cut short when told to."""
+            known = portal.district.objects.get(against)
+            words = None if known is None else zstandard.ZstdCompressionDict(known, dict_type=1)
+            body = zstandard.ZstdCompressor(dict_data=words, write_checksum=True).compress(found)
+            start, status = 0, 200
+            if "Range" in self.headers and self.headers["If-Range"] == portal.etag:
+                start, status = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")), 206
+            portal.sent.append((status, len(body) - start))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/zstd")
+            self.send_header("ETag", portal.etag)
+            if known is not None:
+                self.send_header("Dictionary", against)
+            self.send_header("Content-Length", str(len(body) - start))
+            self.end_headers()
+            end = len(body) if portal.cut_after is None else start + portal.cut_after
+            self.wfile.write(body[start:end])
+            if end < len(body):
+                self.close_connection = True
+
+        def do_PUT(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            portal.given_back.append((self.path.rpartition("/")[2], body, self.headers["Signature"]))
+            self._answer(204, b"")
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

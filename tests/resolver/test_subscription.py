@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from resolver import durable, subscription
 from resolver.children import receive, send
@@ -108,6 +109,19 @@ def test_a_new_policy_over_the_same_base_fetches_the_policy_alone(portal: FakePo
     second = portal.publish(2)
     until(lambda: portal.acked(second))
     assert portal.fetched == [first.digest, first.base, second.digest]
+
+
+def test_a_restored_portal_gets_the_newest_policy_back_when_it_asks(portal: FakePortal, state: Path) -> None:
+    offer, data = portal.district.publish(1)
+    PolicyStore(state).accept(offer, data, portal.district.source, portal.district.pin)
+    portal.recall = offer.digest
+    running = Supervised(state)
+    try:
+        ((digest, packed, signed),) = until(lambda: portal.given_back)
+    finally:
+        running.end()
+    assert (digest, signed) == (offer.digest, offer.signature)
+    assert zstandard.ZstdDecompressor().decompress(packed) == data
 
 
 def test_only_the_newest_of_waiting_offers_counts(portal: FakePortal, running: Supervised) -> None:
