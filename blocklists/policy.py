@@ -39,6 +39,15 @@ class AnswerStyle(StrEnum):
     NODATA = "nodata"
     NULL = "null"  # 0.0.0.0 and ::
     REFUSED = "refused"
+    PAGE = "page"  # the address of the block page
+
+
+class YouTube(StrEnum):
+    """What of YouTube a group may see: YouTube's own restricted modes."""
+
+    OFF = "off"
+    MODERATE = "moderate"
+    STRICT = "strict"
 
 
 class ModeKind(StrEnum):
@@ -81,6 +90,8 @@ class Group:
     blocks: tuple[str, ...]  # category ids; locked categories are blocked without being named
     services: tuple[ServiceSwitch, ...]
     observe_until: int | None = None  # until then its categories and services are logged as they would block, and allow
+    safe_search: bool = False  # search engines answer as their safe versions
+    youtube: YouTube = YouTube.OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,7 @@ class Grant:
     sites: tuple[str, ...]  # site ids, or EVERY_SITE alone
     audiences: tuple[Audience, ...]
     window: Window
+    lifts_rewrites: bool = False  # its names are not rewritten either (safe search, YouTube's modes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,18 @@ class Mode:
 
 
 @dataclass(frozen=True, slots=True)
+class Answering:
+    """What answers hold, beside the verdict."""
+
+    page: tuple[str, ...] = ()  # IPv4 and IPv6 addresses of the block page, for the style `page`
+    strip_ech: bool = False  # HTTPS and SVCB answers lose `ech`
+    private: tuple[str, ...] = ()  # at and below these names public answers may hold private addresses
+    structured: bool = False  # structured errors, to those that ask for them
+    contact: str = ""  # who is asked to open a name: `mailto:`, `tel:` or an https address
+    organisation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """One version of everything that a decision can change, and the digest of the base it was made for."""
 
@@ -184,12 +208,14 @@ class Policy:
     blocks: tuple[CustomBlock, ...]
     own: tuple[str, ...]  # the district's own names: answered by local records or conditional forwarding
     modes: tuple[Mode, ...] = ()
+    answering: Answering = Answering()
 
 
 class Action(StrEnum):
     ALLOW = "allow"
     BLOCK = "block"
     SYNTHESIZE = "synthesize"  # a bypass signal: we answer, nobody is asked
+    REWRITE = "rewrite"  # allowed, and answered by another name's addresses
 
 
 class ReasonKind(StrEnum):
@@ -206,6 +232,8 @@ class ReasonKind(StrEnum):
     DEFAULT = "default"
     OBSERVED = "observed"  # would be blocked; this group is only observed yet
     MODE = "mode"  # a mode that is on for this group
+    REWRITE = "rewrite"  # the group's safe search or YouTube mode; nothing else speaks of the name
+    REBINDING = "rebinding"  # a public name whose answer holds private addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,5 +254,6 @@ class Verdict:
     action: Action
     reason: Reason
     style: AnswerStyle | None = None  # for a block or a synthesized answer
-    lifted: Reason | None = None  # for an allow by grant, mode or observing: the block that it lifts, None without one
+    lifted: Reason | None = None  # for an allow by grant, mode or observing: what it lifts, None without one
     valid_until: float = FOREVER  # the next moment at which this verdict may change, seconds since 1970
+    target: str | None = None  # for a rewrite: the name whose addresses are answered

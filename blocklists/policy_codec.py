@@ -180,13 +180,18 @@ def _object_reader(cls: type) -> _Reader:
     hints = typing.get_type_hints(cls)
     readers = [(name, _reader(hints[name])) for name in _fields(cls)]
     known = frozenset(hints)
+    # What a later release added has a default: a node's last good policy is read by the release that follows.
+    defaults = {one.name: one.default for one in dataclasses.fields(cls) if one.default is not dataclasses.MISSING}
+    needed = known - defaults.keys()
+    defaults_as_plain = {name: _plain(value) for name, value in defaults.items()}
 
     def reader(value: Any, path: str) -> Any:
         if type(value) is not dict:
             raise BadPolicy(f"{path}: an object belongs here")
         if value.keys() != known:
-            odd = sorted(value.keys() ^ known)
-            raise BadPolicy(f"{path}: unknown or missing field {shown(odd[0])}")
+            if odd := sorted((value.keys() - known) | (needed - value.keys())):
+                raise BadPolicy(f"{path}: unknown or missing field {shown(odd[0])}")
+            value = defaults_as_plain | value
         return cls(*[read(value[name], f"{path}.{name}") for name, read in readers])
 
     return reader
@@ -259,6 +264,10 @@ def _check(policy: Policy) -> None:
         _name(brake.name, f"policy.brakes {brake.number}")
     for name in policy.own:
         _name(name, "policy.own")
+    for name in policy.answering.private:
+        _name(name, "policy.answering.private")
+    for address in policy.answering.page:
+        _address(address, "policy.answering.page")
 
 
 def _check_grant(grant: Grant) -> None:

@@ -11,8 +11,9 @@ import struct
 from dataclasses import dataclass
 
 from blocklists import names
+from blocklists.clients import parse_address
 from blocklists.policy import FOREVER, AnswerStyle, Policy, ReasonKind, Verdict
-from resolver import wire
+from resolver import reasons, wire
 from resolver.wire import Query
 
 BLOCK_TTL = 10  # seconds a blocked answer lives in other caches
@@ -50,6 +51,7 @@ class Answer:
     expires: float
     ede: bytes = b""  # a whole EDNS option, or nothing
     usable_until: float = 0.0  # stale, when no upstream answers (RFC 8767)
+    structured: tuple[bytes, ...] = ()  # the same as structured errors, longest first; for those that ask for them
 
 
 def extended_error(code: int, text: str = "") -> bytes:
@@ -69,17 +71,35 @@ def failure(rcode: int, code: int | None = None, text: str = "", expires: float 
 
 def blocked(query: Query, verdict: Verdict, policy: Policy) -> Answer:
     """Return the answer to a question that `verdict` blocks or synthesizes, in the style that it names."""
-    ede = _why(verdict, policy)
+    until = verdict.valid_until
+    if forged := _in_its_place(query.qtype, verdict, policy):
+        body = b"".join(_record(_QUESTION_POINTER, query.qtype, BLOCK_TTL, rdata) for rdata in forged)
+        size = len(body) // len(forged)
+        ttls = tuple((at * size + 6, BLOCK_TTL) for at in range(len(forged)))
+        ede = extended_error(EDE_FORGED, reasons.text(verdict, policy))
+        return Answer(0, len(forged), 0, body, ttls, (), False, FOREVER, until, ede)
+    code = EDE_CENSORED if verdict.reason.kind is ReasonKind.LOCKED else EDE_BLOCKED
+    ede = extended_error(code, reasons.text(verdict, policy))
+    structured = tuple(wire.option(EDE, code.to_bytes(2, "big") + one) for one in reasons.structured(verdict, policy))
     if verdict.style is AnswerStyle.REFUSED:
-        return Answer(wire.REFUSED, 0, 0, b"", (), (), False, FOREVER, verdict.valid_until, ede)
-    if verdict.style is AnswerStyle.NULL and query.qtype in (wire.A, wire.AAAA):
-        rdata = bytes(4 if query.qtype == wire.A else 16)
-        body = _record(_QUESTION_POINTER, query.qtype, BLOCK_TTL, rdata)
-        return Answer(0, 1, 0, body, ((6, BLOCK_TTL),), (), False, FOREVER, verdict.valid_until, ede)
+        return Answer(wire.REFUSED, 0, 0, b"", (), (), False, FOREVER, until, ede, structured=structured)
     rcode = wire.NXDOMAIN if verdict.style is AnswerStyle.NXDOMAIN else 0
-    rdata = _SOA_NAMES + _SOA_TIMES.pack(policy.version & 0xFFFFFFFF, 3600, 600, 86400, BLOCK_TTL)
-    body = _record(_owner(query, verdict), wire.SOA, BLOCK_TTL, rdata)
-    return Answer(rcode, 0, 1, body, ((6, BLOCK_TTL),), (), False, FOREVER, verdict.valid_until, ede)
+    body = _record(_owner(query, verdict), wire.SOA, BLOCK_TTL, _soa(policy))
+    return Answer(rcode, 0, 1, body, ((6, BLOCK_TTL),), (), False, FOREVER, until, ede, structured=structured)
+
+
+def _in_its_place(qtype: int, verdict: Verdict, policy: Policy) -> list[bytes]:
+    """The addresses that the styles `null` and `page` give in place of the blocked name's own; none: NODATA."""
+    size = {wire.A: 4, wire.AAAA: 16}.get(qtype)
+    if verdict.style is AnswerStyle.NULL and size is not None:
+        return [bytes(size)]
+    if verdict.style is AnswerStyle.PAGE:
+        return [one for text in policy.answering.page if len(one := parse_address(text).packed) == size]
+    return []
+
+
+def _soa(policy: Policy) -> bytes:
+    return _SOA_NAMES + _SOA_TIMES.pack(policy.version & 0xFFFFFFFF, 3600, 600, 86400, BLOCK_TTL)
 
 
 def any_answer() -> Answer:
@@ -123,29 +143,12 @@ def _owner(query: Query, verdict: Verdict) -> int:
     return _QUESTION_POINTER
 
 
-def _why(verdict: Verdict, policy: Policy) -> bytes:
-    reason = verdict.reason
-    title = _TITLES.get(reason.kind, "")
-    if reason.category is not None:
-        title = next((one.title for one in policy.categories if one.id == reason.category), reason.category)
-    if reason.kind is ReasonKind.LOCKED:
-        return extended_error(EDE_CENSORED, f"{title}: {policy.portal}")
-    code = EDE_FORGED if verdict.style is AnswerStyle.NULL else EDE_BLOCKED
-    return extended_error(code, f"{title}: how to ask: {policy.portal}")
-
-
-_TITLES = {
-    ReasonKind.BRAKE: "Emergency block",
-    ReasonKind.BYPASS: "Filter bypass",
-    ReasonKind.CUSTOM: "District block",
-}
-
-
 def assemble(query: Query, answer: Answer, body: bytes, limit: int, size: int, trust_ad: bool) -> bytes:
     """Return what follows the id in the message that gives `answer` to `query`.
 
     `body` is the answer's own with its TTLs brought up to date; `limit` is what the client can take, `size` our own
-    EDNS size, both in octets. What does not fit loses its extended error first, then its records, with TC set.
+    EDNS size, both in octets. A structured error is given when it was asked for, as long a one as fits. What does not
+    fit loses its extended error first, then its records, with TC set.
     """
     flags = wire.QR | wire.RA | (query.flags & (wire.RD | wire.CD)) | answer.rcode
     if answer.ad and trust_ad and (query.do or query.flags & wire.AD):
@@ -153,6 +156,12 @@ def assemble(query: Query, answer: Answer, body: bytes, limit: int, size: int, t
     question = query.question
     opt = wire.opt_record(size, query.do, answer.ede) if query.edns else b""
     total = wire.HEAD + len(question) + len(body) + len(opt)
+    if query.structured and answer.structured:
+        room = limit - total + len(answer.ede)
+        fitting = next((one for one in answer.structured if len(one) <= room), None)
+        if fitting is not None:
+            opt = wire.opt_record(size, query.do, fitting)
+            return wire.header(flags, 1, answer.answers, answer.authority, 1) + question + body + opt
     if total > limit and query.edns and answer.ede:
         total -= len(answer.ede)
         opt = wire.opt_record(size, query.do)

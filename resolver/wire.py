@@ -23,6 +23,7 @@ IN = 1
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 DO = 0x8000  # in the OPT record's TTL
 COOKIE = 10  # option code, RFC 7873
+STRUCTURED = 26  # option code of draft-ietf-dnsop-structured-dns-error, which nobody has settled yet
 
 _HEADER = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
@@ -62,6 +63,7 @@ class Query:
     do: bool
     plain: bool  # no EDNS options: the same question will come again with the same bytes
     cookie: bytes
+    structured: bool = False  # the sender understands structured errors
 
     @property
     def key(self) -> bytes:
@@ -147,6 +149,8 @@ def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Que
             if size != 8 and not 16 <= size <= 40:
                 raise WireError("a cookie of a length that none has", FORMERR, edns=True, question=query.question)
             query.cookie = data[at : at + size]
+        elif code == STRUCTURED:
+            query.structured = True
         at += size
 
 
