@@ -26,6 +26,7 @@ from starlette.types import Scope
 
 from portal import demo, migrations, pages, problems
 from portal.api import (
+    answers,
     blocks,
     district,
     docs,
@@ -157,6 +158,7 @@ def _api() -> tuple[APIRouter, ...]:
         policy.router,
         lists.router,
         district.router,
+        answers.router,
         levers.router,
         blocks.router,
         people.router,

@@ -22,7 +22,7 @@ from blocklists.exchange import Offer
 from blocklists.policy import Brake, Category, Correction, Entry, Match, Policy
 from blocklists.seed import Seed
 from blocklists.snapshot import BadSnapshot, Snapshot, open_snapshot
-from portal import audit, blocking, custom_blocks, district, grants, modes
+from portal import answering, audit, blocking, custom_blocks, district, grants, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, require_base
 from portal.database import reading, sole_pass, transaction
@@ -231,6 +231,7 @@ def build_policy(session: Session, version: int, now: int, base: Base, seed: See
         blocks=custom_blocks.live(session),
         own=tuple(sorted(set(row.own_names))),
         modes=modes.live(session, now),
+        answering=answering.of(row),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import JSON, BigInteger, Column
 from sqlmodel import Field, SQLModel
 
-from blocklists.policy import AnswerStyle, Audience, Switch
+from blocklists.policy import AnswerStyle, Audience, Switch, YouTube
 from portal.models.columns import word
 
 
@@ -27,6 +27,10 @@ class District(SQLModel, table=True):
     answered_at: int | None = Field(default=None, sa_type=BigInteger)
     settled_at: int | None = Field(default=None, sa_type=BigInteger)  # an administrator saved the settings
     demo: bool = False
+    block_page: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))  # addresses
+    strip_ech: bool = False
+    private_names: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    structured_errors: bool = False
     created_at: int = Field(sa_type=BigInteger)
     second_factor: bool = False  # reviewers and administrators sign in with a one-time code too
     held_at: int | None = Field(default=None, sa_type=BigInteger)  # restored from a backup: nothing is published yet
@@ -51,6 +55,8 @@ class ClientGroup(SQLModel, table=True):
     asked: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     blocks: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     observe_until: int | None = Field(default=None, sa_type=BigInteger)  # None: enforced
+    safe_search: bool = False
+    youtube: YouTube = word(YouTube, default=YouTube.OFF)
     revision: int = 1
 
 

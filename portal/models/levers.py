@@ -25,6 +25,7 @@ class GrantRow(SQLModel, table=True):
     starts_at: int = Field(sa_type=BigInteger)
     ends_at: int | None = Field(default=None, index=True, sa_type=BigInteger)
     hours: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    lifts_rewrites: bool = False
     reason: str = ""
     created_by: int = Field(foreign_key="account.id")
     created_at: int = Field(sa_type=BigInteger)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from portal.pages import (
+    answers,
     audit,
     brakes,
     desk,
@@ -23,5 +24,19 @@ from portal.pages import (
 )
 
 router = APIRouter(include_in_schema=False)
-for _feature in (sign_in, requests, desk, grants, explain, district, brakes, setup, modes, nodes, restored, audit):
+for _feature in (
+    sign_in,
+    requests,
+    desk,
+    grants,
+    explain,
+    answers,
+    district,
+    brakes,
+    setup,
+    modes,
+    nodes,
+    restored,
+    audit,
+):
     router.include_router(_feature.router)

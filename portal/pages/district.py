@@ -44,6 +44,7 @@ class _CategoryRow:
     description: str
     word: Word
     where: str
+    style: str
 
 
 @router.get("/district")
@@ -105,7 +106,7 @@ def _category_row(row: CategoryRow, views: Sequence[GroupView]) -> _CategoryRow:
     else:
         blocked = [view for view in views if row.id in view.group.blocks]
         where = "every group" if len(blocked) == len(views) else f"{len(blocked)} of {words.count(len(views), 'group')}"
-    return _CategoryRow(row.title, row.description, _KIND[row.locked], where)
+    return _CategoryRow(row.title, row.description, _KIND[row.locked], where, row.style.upper())
 
 
 # ---- one group ----

@@ -70,6 +70,7 @@ ACTIONS: dict[Action, Word] = {
     Action.ALLOW: Word("Allowed", "open", "open"),
     Action.BLOCK: Word("Blocked", "shut", "shut"),
     Action.SYNTHESIZE: Word("Answered by us", "info", "info"),
+    Action.REWRITE: Word("Answered safely", "open", "open"),
 }
 
 REASONS: dict[ReasonKind, str] = {
@@ -84,6 +85,8 @@ REASONS: dict[ReasonKind, str] = {
     ReasonKind.DEFAULT: "no rule forbids it",
     ReasonKind.OBSERVED: "observing: it would be blocked, and is only logged yet",
     ReasonKind.MODE: "a mode that an administrator switched on",
+    ReasonKind.REWRITE: "this group's safe search or YouTube mode",
+    ReasonKind.REBINDING: "a public name whose answer holds a private address",
 }
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

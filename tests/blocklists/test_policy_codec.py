@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from blocklists import policy_codec
 from blocklists.policy import (
+    Answering,
     Audience,
     Authority,
     AuthorityKind,
@@ -262,11 +263,25 @@ def test_a_wrong_value_is_refused_with_its_place(path: str, value: object, messa
     assert len(str(caught.value)) < 400
 
 
-def test_every_field_is_needed() -> None:
+def test_every_field_is_needed_but_those_that_a_later_release_added() -> None:
     plain = json.loads(dump(RICH))
     for field in plain:
-        with pytest.raises(BadPolicy):
-            load(json.dumps({key: value for key, value in plain.items() if key != field}).encode())
+        without = json.dumps({key: value for key, value in plain.items() if key != field}).encode()
+        if field in ("modes", "answering"):
+            assert load(without) == replace(RICH, **{field: getattr(support.make_policy(), field)})
+        else:
+            with pytest.raises(BadPolicy):
+                load(without)
+
+
+def test_a_policy_of_the_release_before_is_read_with_nothing_new_in_it() -> None:
+    plain = json.loads(dump(RICH))
+    del plain["answering"]
+    for one in plain["grants"]:
+        del one["lifts_rewrites"]
+    for one in plain["groups"]:
+        del one["safe_search"], one["youtube"]
+    assert load(json.dumps(plain).encode()) == replace(RICH, answering=Answering())
 
 
 GOOD = dump(RICH).decode()

@@ -54,6 +54,7 @@ class Row:
 
 
 API = {
+    "GET answers": Row(DESK),
     "GET audit": Row(AUDIT),
     "GET blocks": Row(DESK),
     "GET brakes": Row(DESK),
@@ -78,6 +79,7 @@ API = {
     "GET users": Row(CHIEF),
     "GET users/{number}/sessions": Row(CHIEF),
     "DELETE users/{number}/sessions/{session_id}": Row(""),  # an administrator meets 404: there is no such session
+    "PATCH answers": Row(CHIEF, {}),
     "PATCH blocks/{number}": Row(CHIEF, {"action": "end"}),
     "PATCH brakes/{number}": Row(CHIEF, {"released": True}),
     "PATCH categories/{category}": Row(CHIEF, {}),
@@ -122,6 +124,7 @@ PAGES = {
     "GET /desk/events": Row(DESK),
     "GET /desk/{number}": Row(DESK),
     "GET /district": Row(DESK),
+    "GET /district/answers": Row(DESK),
     "GET /district/groups/new": Row(CHIEF),
     "GET /district/groups/{key:path}": Row(CHIEF),
     "GET /explain": Row(EVERYBODY),
@@ -148,6 +151,7 @@ PAGES = {
     "POST /brakes": Row(CHIEF),
     "POST /brakes/{number}/release": Row(CHIEF),
     "POST /desk/{number}": Row("r", {"decision": "deny", "revision": "1"}),
+    "POST /district/answers": Row(CHIEF),
     "POST /district/groups/{key:path}": Row(CHIEF, GROUP),
     "POST /district/sites": Row(CHIEF),
     "POST /grants/{number}/revoke": Row("ra"),

@@ -1,0 +1,30 @@
+"""What answers hold: set by an administrator, told in the policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from portal import answering, district
+from portal.answering import AnsweringDraft
+from portal.database import transaction
+from portal.errors import Invalid
+from tests.portal.frontdesk import NOW, Desk
+
+DRAFT = AnsweringDraft(("10.20.0.80", "2001:DB8::80"), True, ("Lab.Example.", "lab.example"), True)
+
+
+def test_what_an_administrator_sets_is_what_the_policy_says(desk: Desk) -> None:
+    with transaction(desk.engine) as session:
+        answering.update(session, desk.amir, NOW, DRAFT)
+    with transaction(desk.engine) as session:
+        found = answering.of(district.get(session))
+    assert found.page == ("10.20.0.80", "2001:db8::80")
+    assert (found.strip_ech, found.private, found.structured) == (True, ("lab.example",), True)
+    assert (found.organisation, found.contact) != ("", "")
+
+
+def test_what_is_no_address_and_no_name_is_said_beside_its_field(desk: Desk) -> None:
+    draft = AnsweringDraft(("10.20.0.80", "blockpage"), False, ("a..b",), False)
+    with pytest.raises(Invalid) as caught, transaction(desk.engine) as session:
+        answering.update(session, desk.amir, NOW, draft)
+    assert [one.field for one in caught.value.errors] == ["block_page[1]", "private_names[0]"]
