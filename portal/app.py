@@ -28,6 +28,7 @@ from portal import demo, migrations, pages, problems
 from portal.api import (
     answers,
     blocks,
+    changes,
     district,
     docs,
     explain,
@@ -161,5 +162,6 @@ def _api() -> tuple[APIRouter, ...]:
         answers.router,
         levers.router,
         blocks.router,
+        changes.router,
         people.router,
     )

@@ -13,12 +13,13 @@ from sqlmodel import Session, col, select
 from blocklists import policy
 from blocklists.policy import AnswerStyle, Switch
 from blocklists.seed import SeedService, load_seed
-from portal import access, audit
+from portal import access, audit, rule_book
 from portal.access import Actor
 from portal.errors import FieldError, Invalid, NotFound
 from portal.fields import Mistakes
 from portal.models.district import CategoryRow, ClientGroup, GroupService
 from portal.outbox import record_change
+from portal.rule_book import Line
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
@@ -154,6 +155,9 @@ def switch_service(
     )
     session.flush()
     session.expire_all()
+    say = rule_book.INHERIT if switch is None else str(switch)
+    lines = [Line(f"group/{one}", f"service/{service_id}", say) for one in wanted if not one.endswith("/guests")]
+    rule_book.record(session, actor.user_id, now, lines, "Switched for these groups.")
     word = "as its category" if switch is None else str(switch)
     detail: audit.Detail = {"groups": list(wanted), "switch": word}
     record_change(session, actor, now, "district.service.switch", f"service:{service_id}", detail)

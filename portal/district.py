@@ -20,7 +20,7 @@ from sqlmodel import Session, col, select
 from blocklists import policy
 from blocklists.clients import AmbiguousGroups, ClientTable, parse_address
 from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch
-from portal import access, audit
+from portal import access, audit, rule_book
 from portal.access import Actor
 from portal.blocking import known_services
 from portal.errors import Conflict, NotFound
@@ -233,6 +233,9 @@ def update_group(
         )
     mistakes.stop()
     _store(session, new, revision)
+    rule_book.record(
+        session, actor.user_id, now, rule_book.own_rules(old.group, new), "Changed on the group's own page."
+    )
     changed = {what: [before, after] for what, before, after in _differences(old.group, new)}
     record_change(session, actor, now, "district.group.update", f"group:{wanted}", changed)
     return group(session, wanted)

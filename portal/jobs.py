@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
-from portal import audit, delivery
+from portal import audit, changes, delivery
 from portal.access import SYSTEM
 from portal.current import Current, NothingPublished
 from portal.database import reading, transaction
@@ -94,6 +94,7 @@ class Jobs:
         while not self._stopping:
             woken = self._event.wait(TICK)
             self._event.clear()
+            self._attempt(self._keep_dates)
             if woken or self.trouble is None or time.monotonic() >= retry_at:
                 self._attempt(self._publish)
                 retry_at = time.monotonic() + RETRY
@@ -117,6 +118,14 @@ class Jobs:
     def trouble(self) -> str | None:
         """Why the last pass failed, for people; None: it did not."""
         return next(iter(self._failing.values()), None)
+
+    def _keep_dates(self) -> None:
+        """Carry out the changes that were scheduled for now."""
+        with reading(self._engine) as session:
+            if not changes.is_due(session, self._clock()):
+                return
+        with transaction(self._engine) as session:
+            changes.publish_due(session, self._clock())
 
     def _publish(self) -> None:
         while (published := self._publisher.publish_pending(self._clock)) is not None:

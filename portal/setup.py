@@ -15,8 +15,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from sqlmodel import Session, col, func, select
 
 from blocklists import names
-from blocklists.policy import Audience
-from portal import access, audit, district
+from blocklists.policy import Audience, Switch
+from portal import access, audit, district, rule_book
 from portal.access import Actor
 from portal.errors import FieldError, Invalid
 from portal.fields import Mistakes
@@ -25,6 +25,7 @@ from portal.models.district import ClientGroup, District, Site
 from portal.models.people import User
 from portal.models.words import Role
 from portal.outbox import record_change
+from portal.rule_book import Line
 
 SOCIAL_MEDIA = "social-media"
 STAFF_BLOCKS = ("vpn-proxy", "encrypted-dns")  # whatever the answer is
@@ -152,6 +153,11 @@ def answer_staff_social_media(session: Session, actor: Actor, now: float, allowe
             group.blocks, group.revision = blocks, group.revision + 1
             session.add(group)
             changed.append(group.id)
+    thing = f"category/{SOCIAL_MEDIA}"
+    own = [one for one, what in rule_book.standing(session) if what == thing and one.startswith("group/")]
+    lines = [Line(one, thing, rule_book.INHERIT) for one in own if one.endswith("/staff")]
+    lines.append(Line("district/staff", thing, str(Switch.ALLOW if allowed else Switch.BLOCK)))
+    rule_book.record(session, actor.user_id, now, lines, "The answer about incidental use by staff.")
     detail: audit.Detail = {"staff_social_media": allowed, "groups": changed}
     record_change(session, actor, now, "district.staff-social-media.answer", "district:1", detail)
     return row

@@ -18,7 +18,7 @@ from sqlmodel import Session
 
 from blocklists.clients import parse_network
 from blocklists.policy import Audience, Group
-from portal import access, blocking, district, setup
+from portal import access, block_rules, blocking, district, setup
 from portal.access import Actor
 from portal.district import GroupDraft, GroupView, SiteDraft
 from portal.errors import FieldError, Invalid
@@ -170,11 +170,13 @@ def _group(
     view = known.get(key)
     if view is None:
         audience = Audience(row.audience) if row.audience in list(Audience) else Audience.STUDENTS
-        follows = audience is Audience.GUESTS and district.group_id(row.site, Audience.STUDENTS) in known
-        blocks = () if follows else setup.usual_blocks(session, audience, local)
-        if audience is Audience.GUESTS:
-            blocks = ()  # taken from the students' group, which may stand further down the file
-        district.create_group(session, actor, now, GroupDraft(row.site, row.audience, row.networks, (), blocks))
+        blocks: tuple[str, ...] = ()
+        switches: dict[str, str] = {}
+        if audience is not Audience.GUESTS:  # they take the students', whose group may stand further down the file
+            usual = setup.usual_blocks(session, audience, local)
+            blocks, switches = block_rules.for_new_group(session, key, district.site(session, row.site).level, usual)
+        draft = GroupDraft(row.site, row.audience, row.networks, (), blocks, switches)
+        district.create_group(session, actor, now, draft)
         return [Line(key, "group", "does not exist", f"observed, {', '.join(row.networks) or 'no network'}")]
     group = view.group
     if set(group.networks) == {_written(one) for one in row.networks}:

@@ -18,13 +18,14 @@ import pytest
 from fastapi import FastAPI
 from sqlmodel import Session
 
-from portal import custom_blocks, levers, modes, people, requests, sessions
+from portal import changes, custom_blocks, levers, modes, people, requests, sessions
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
 from portal.models.delivery import Node
 from portal.models.words import Role
 from portal.people import TokenDraft, UserDraft
+from portal.rule_book import Line
 from portal.sessions import user_actor
 from portal.tools import ToolDraft
 from portal.workflow import Event
@@ -44,6 +45,7 @@ OPEN = "open"  # no account is asked for; under /node, a credential of its own i
 TEXT = {"revision": 1, "text": "x"}
 GROUP = {"site": "edison", "audience": "staff"}
 BLOCK = {"name": "a.example", "sites": ["*"], "audiences": ["staff"], "reason": "x", "review_on": "2020-01-01"}
+CHANGE = {"lines": [{"scope": "district/staff", "thing": "category/messaging", "say": "block"}], "reason": "x"}
 FIX = {"name": "a.example", "lists": ["*"], "reason": "", "review_on": "2020-01-01"}
 
 
@@ -60,6 +62,12 @@ API = {
     "GET brakes": Row(DESK),
     "GET categories": Row(EVERYBODY),
     "GET corrections": Row(DESK),
+    "GET changes": Row(DESK),
+    "GET changes/{number}": Row(DESK),
+    "GET groups/{site}/{audience}/rules": Row(DESK),
+    "PATCH changes/{number}": Row(CHIEF, {"action": "discard", "revision": 9}),
+    "POST changes": Row(CHIEF, CHANGE),
+    "POST changes/preview": Row(DESK, {"lines": CHANGE["lines"]}),
     "GET evidence": Row(EVERYBODY),
     "GET explain": Row(EVERYBODY),
     "GET grants": Row(EVERYBODY),
@@ -248,6 +256,7 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
     mode = modes.ModeDraft("open", "Fire", ("*",), ("staff",), 5)
     modes.prepare(session, actors["a"], now, mode, catalogue)
     modes.start(session, actors["a"], now, 1, "x")
+    changes.draft(session, actors["a"], now, [Line("district/staff", "category/messaging", "block")], "x")
     session.add(Node(name="n", credential_hash="x", enrolled_at=int(now)))
     return users, tokens
 
