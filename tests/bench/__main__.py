@@ -1,25 +1,32 @@
-"""`python -m tests.bench [throughput] [approvals] [--quick]`: all parts without a name."""
+"""`python -m tests.bench [PART …] [--quick]`: throughput and approvals without a name; soak takes `--minutes`."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tests.bench import approvals, throughput
+from tests.bench import approvals, soak, throughput
+
+USUAL = ["throughput", "approvals"]
+PARTS = [*USUAL, "soak"]
 
 
 def main() -> None:
     """Run the parts that were asked for, and print their figures."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=["throughput", "approvals", []], metavar="PART")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART")
     parser.add_argument("--quick", action="store_true", help="fewer rounds, for trying out")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the soak")
+    parser.add_argument("--rate", type=int, default=0, help="queries a second of the soak; 0: half of what it can")
     told = parser.parse_args()
-    parts = told.parts or ["throughput", "approvals"]
+    parts = told.parts or USUAL
     print(time.strftime("%Y-%m-%d %H:%M %Z"))
     if "throughput" in parts:
         throughput.main(rounds=2 if told.quick else throughput.ROUNDS)
     if "approvals" in parts:
         approvals.main(count=20 if told.quick else approvals.COUNT)
+    if "soak" in parts:
+        soak.main(told.minutes, told.rate)
 
 
 if __name__ == "__main__":

@@ -69,9 +69,10 @@ def _unbound(folder: Path, name: str, port: int, cpu: str, text: str) -> Iterato
 
 
 def authority(folder: Path, port: int, names: Iterable[str]) -> contextlib.AbstractContextManager[object]:
-    """The upstream of both: one A record for every name, an hour long."""
+    """The upstream of both: one A record for every name, and for any name below `random.example`, an hour long."""
     data = "".join(f'  local-data: "{name}. 3600 IN A 192.0.2.1"\n' for name in names)
     zone = '  local-zone: "bench.example." static\n  local-zone: "com." refuse\n'
+    zone += '  local-zone: "random.example." redirect\n  local-data: "random.example. 3600 IN A 192.0.2.2"\n'
     return _unbound(folder, "authority", port, CLIENT_CPU, zone + data)
 
 
