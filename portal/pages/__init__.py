@@ -17,10 +17,12 @@ from portal.pages import (
     grants,
     modes,
     nodes,
+    people,
     requests,
     restored,
     setup,
     sign_in,
+    tokens,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -37,6 +39,8 @@ for _feature in (
     modes,
     nodes,
     restored,
+    people,
+    tokens,
     audit,
 ):
     router.include_router(_feature.router)

@@ -135,9 +135,14 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
     if access.may_see_district(actor):
         district = [link("/set-up", "Set-up", "done"), link("/district", "Sites and groups", "groups")]
         district += [link("/brakes", "Brakes", "brake"), link("/modes", "Modes", "alert")]
-        sections.append(Section("District", (*district, link("/nodes", "Resolvers", "nodes"))))
+        district.append(link("/nodes", "Resolvers", "nodes"))
+        if access.may_administer(actor):
+            district.append(link("/people", "People", "people"))
+        sections.append(Section("District", tuple(district)))
     records = [link("/audit", "Audit", "audit")] if access.may_audit(actor) else []
-    sections.append(Section("Records", (*records, link("/about", "Policy", "policy"))))
+    sections.append(
+        Section("Records", (*records, link("/tokens", "API tokens", "lock"), link("/about", "Policy", "policy")))
+    )
     return tuple(sections)
 
 

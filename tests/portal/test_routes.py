@@ -146,6 +146,14 @@ PAGES = {
     "GET /nodes": Row(DESK),
     "GET /restored": Row(CHIEF),
     "GET /nodes/events": Row(DESK),
+    "GET /people": Row(CHIEF),
+    "GET /people/new": Row(CHIEF),
+    "GET /people/{number}": Row(CHIEF),
+    "GET /tokens": Row(EVERYBODY),
+    "POST /people/new": Row(CHIEF),
+    "POST /people/{number}": Row(CHIEF, {"deed": "none"}),
+    "POST /tokens": Row(EVERYBODY),
+    "POST /tokens/{number}/revoke": Row("oa"),  # number 1 is a teacher's; to others it does not exist
     "GET /readyz": Row(OPEN),
     "GET /requests": Row(EVERYBODY),
     "GET /requests/check": Row(EVERYBODY),
@@ -241,6 +249,8 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
         user = people.create_user(session, SYSTEM, now, draft, "")
         user.demo = True
         users[key], actors[key] = user.id or 0, user_actor(user)
+        if key == "o":
+            people.create_token(session, actors["o"], now, TokenDraft("number 1", role, machine=False))
         tokens[key] = people.create_token(session, actors[key], now, TokenDraft("t", role, machine=False)).secret
     catalogue = served.wired.catalogue
     draft = requests.Draft((ToolDraft("pinterest.com"),), "A poster")
