@@ -37,13 +37,26 @@ class Enrolled(_Message):
     public_key: Digest  # 32 bytes in hex
 
 
+class Succession(_Message):
+    """A key names the next one: who signs from `at` on (seconds), and until when the old key is accepted too."""
+
+    public_key: Digest  # 32 bytes in hex
+    at: Annotated[int, Field(ge=0, le=2**53)]
+    old_until: Annotated[int, Field(ge=0, le=2**53)]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]  # by the old key
+
+
 class Offer(_Message):
-    """A snapshot version to fetch: digest of the policy bytes, their signature, and the digest of its base."""
+    """A snapshot version to fetch: digest of the policy bytes, their signature, and the digest of its base.
+
+    `keys`: the portal's keys since the first one, for a node that pinned an older one.
+    """
 
     version: Version
     digest: Digest
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
     base: Digest
+    keys: Annotated[tuple[Succession, ...], Field(max_length=64)] = ()
 
 
 class Ack(_Message):

@@ -12,6 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 CONTEXT = b"schoolgate-policy-v1\0"
+KEY_CONTEXT = b"schoolgate-key-v1\0"
 
 
 class BadSignature(ValueError):
@@ -40,6 +41,20 @@ def verify(data: bytes, signature: str, public_key: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(public_key).verify(raw, CONTEXT + data)
     except (InvalidSignature, ValueError):
         raise BadSignature("the policy is not signed by this district's portal") from None
+
+
+def succession(district: str, new: bytes, at: int, old_until: int) -> bytes:
+    """Return what a key signs to name its successor: `new` (32 bytes) from `at`, itself accepted until `old_until`."""
+    return KEY_CONTEXT + b"\0".join((district.encode(), new.hex().encode(), b"%d" % at, b"%d" % old_until))
+
+
+def verify_succession(district: str, new: bytes, at: int, old_until: int, signature: str, old: bytes) -> None:
+    """Return when the holder of `old` named `new` its successor; else raise `BadSignature`."""
+    try:
+        raw = bytes.fromhex(signature)
+        Ed25519PublicKey.from_public_bytes(old).verify(raw, succession(district, new, at, old_until))
+    except (InvalidSignature, ValueError):
+        raise BadSignature("the new key is not named by the one before it") from None
 
 
 def fingerprint(public_key: bytes) -> str:

@@ -24,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal import demo, migrations, pages, problems
+from portal import demo, migrations, pages, problems, succession
 from portal.api import (
     answers,
     blocks,
@@ -45,10 +45,10 @@ from portal.api import (
 from portal.bases import Bases, ensure_base, shipped_seed
 from portal.config import PortalConfig
 from portal.current import Current
-from portal.database import connect, transaction
+from portal.database import connect, reading, transaction
 from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
-from portal.keys import signing_key
+from portal.keys import Keyring, signing_key
 from portal.live import Live
 from portal.notices import Listener
 from portal.pages import failures, frame
@@ -82,11 +82,13 @@ def prepare(config: PortalConfig, clock: Callable[[], float] = time.time) -> Eng
 
 def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] = time.time) -> FastAPI:
     """Return the portal over an engine that `prepare` made ready. `clock`: seconds since 1970."""
-    key = signing_key(config.data)
+    keys = Keyring(config.data)
+    with reading(engine) as session:
+        keys.follow(succession.newest_key(session))
     live = Live()
     bases = Bases(config.data, engine)
     current = Current(bases)
-    jobs = Jobs(engine, Publisher(engine, key, bases, shipped_seed(), live.nodes), live, current, clock)
+    jobs = Jobs(engine, Publisher(engine, keys, bases, shipped_seed(), live.nodes), live, current, clock)
     notices = Listener(engine, jobs.hear)
     deps = Wiring(
         engine=engine,
@@ -96,7 +98,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         throttle=Throttle(),
         catalogue=SnapshotCatalogue(current),
         wake=jobs.wake,
-        key=key,
+        keys=keys,
         bases=bases,
         live=live,
         current=current,

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer
 from blocklists.policy import EVERY_SITE
-from portal import audit
+from portal import audit, succession
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
@@ -80,14 +80,15 @@ class NodeView:
     status: NodeStatus | None
 
 
-def offer_of(row: PolicyVersion) -> Offer:
-    return Offer(version=row.version, digest=row.digest, signature=row.signature, base=row.base)
+def _offer_of(session: Session, row: PolicyVersion) -> Offer:
+    keys = succession.chain(session)
+    return Offer(version=row.version, digest=row.digest, signature=row.signature, base=row.base, keys=keys)
 
 
 def newest_offer(session: Session) -> Offer | None:
     """Return what every node shall have; None before the first publication, and while a restored portal is held."""
     row = None if _is_held(session) else newest_version(session)
-    return None if row is None else offer_of(row)
+    return None if row is None else _offer_of(session, row)
 
 
 def _is_held(session: Session) -> bool:

@@ -1,7 +1,7 @@
 """The portal's signing key: one Ed25519 key, in a file of its own that nobody else may read.
 
-Made at the first start, never replaced here: nodes pin it when they enrol. A file that others can read is refused, not
-mended, because a key that was readable may have been read.
+Made at the first start; nodes pin it when they enrol. A successor (`portal.succession`) is another file beside it. A
+file that others can read is refused, not mended, because a key that was readable may have been read.
 """
 
 from __future__ import annotations
@@ -54,9 +54,42 @@ def signing_key(data: Path) -> SigningKey:
     return _read(path)
 
 
-def _create(path: Path) -> None:
+def new_key(data: Path) -> SigningKey:
+    """Make another key in the portal's data folder, not in use until a statement names it. Raises `OSError`."""
+    private = Ed25519PrivateKey.generate()
+    made = SigningKey(private, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    _create(data / KEY_FILE.parent / f"signing-{made.fingerprint[:16]}.pem", private)
+    return made
+
+
+class Keyring:
+    """The key that signs now. `follow` goes over to a successor; readers take `current` anew each time."""
+
+    def __init__(self, data: Path) -> None:
+        """Raises `BadKey` or `OSError`."""
+        self._data = data
+        self.current = signing_key(data)
+
+    def follow(self, public: bytes | None) -> None:
+        """Go over to the key of these 32 bytes; None: the first one is still it. Raises `BadKey` or `OSError`."""
+        if public is None or public == self.current.public:
+            return
+        folder = (self._data / KEY_FILE).parent
+        wanted = signature.fingerprint(public)
+        for path in (folder / f"signing-{wanted[:16]}.pem", folder / KEY_FILE.name):
+            if path.exists() and (found := _read(path)).public == public:
+                self.current = found
+                return
+        raise BadKey(
+            f"{folder} does not have the signing key {wanted[:16]}…, which the old one named: copy"
+            f" signing-{wanted[:16]}.pem from the machine where it was made, or restore it from a backup"
+        )
+
+
+def _create(path: Path, private: Ed25519PrivateKey | None = None) -> None:
     """Write a new key whole or not at all. Of two first starts at once, one wins and both use its key."""
-    pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = private or Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

@@ -18,16 +18,16 @@ from sqlmodel import Session, col, select
 
 from blocklists import policy_codec
 from blocklists.base import BadBase, Base
-from blocklists.exchange import Offer
+from blocklists.exchange import Offer, Succession
 from blocklists.policy import Brake, Category, Correction, Entry, Match, Policy
 from blocklists.seed import Seed
 from blocklists.snapshot import BadSnapshot, Snapshot, open_snapshot
-from portal import answering, audit, blocking, custom_blocks, district, grants, modes
+from portal import answering, audit, blocking, custom_blocks, district, grants, modes, succession
 from portal.access import SYSTEM
 from portal.bases import Bases, require_base
 from portal.database import reading, sole_pass, transaction
 from portal.errors import NotFound
-from portal.keys import SigningKey
+from portal.keys import BadKey, Keyring
 from portal.models.delivery import Delivery, PolicyVersion, Publication
 from portal.models.levers import BrakeRow, CorrectionRow, GrantRow
 from portal.notices import Notice, tell
@@ -63,6 +63,7 @@ class _Draft:
     decided_at_ms: int
     opened: tuple[int, ...]
     closed: tuple[int, ...]
+    keys: tuple[Succession, ...]
 
 
 class Publisher:
@@ -71,14 +72,14 @@ class Publisher:
     def __init__(
         self,
         engine: Engine,
-        key: SigningKey,
+        keys: Keyring,
         bases: Bases,
         seed: Seed,
         connected: Callable[[], Iterable[int]] = tuple,
     ) -> None:
         """`connected` names the nodes whose stream is open here: their offers are recorded with the version."""
         self._engine = engine
-        self._key = key
+        self._keys = keys
         self._bases = bases
         self._seed = seed
         self._connected = connected
@@ -105,13 +106,14 @@ class Publisher:
             base = self._bases.open(draft.policy.base)
             body = policy_codec.dump(draft.policy)
             snapshot = open_snapshot(body, base)
-        except (BadSnapshot, BadBase, NotFound, OSError) as error:
+        except (BadSnapshot, BadBase, BadKey, NotFound, OSError) as error:
             raise BadPublication(str(error)) from error
         offer = Offer(
             version=draft.policy.version,
             digest=snapshot.digest,
-            signature=self._key.sign(body),
+            signature=self._keys.current.sign(body),
             base=draft.policy.base,
+            keys=draft.keys,
         )
         with transaction(self._engine) as session:
             recorded = _store(session, draft, offer, body, frozenset(self._connected()), int(clock() * 1000))
@@ -127,6 +129,7 @@ class Publisher:
             return None  # while a testing mode is on
         if district.get(session).held_at is not None:
             return None  # restored from a backup: an administrator says when
+        self._keys.follow(succession.newest_key(session))
         newest = newest_version(session)
         version = _next_version(session, newest)
         moment = now if newest is None else max(now, newest.published_at_ms // 1000)
@@ -140,6 +143,7 @@ class Publisher:
             because=tuple(dict.fromkeys(one.because for one in pending))[:20],
             decided_at_ms=min(one.asked_at_ms for one in pending),
             opened=tuple(row.id for row in unmarked if row.id in held),
+            keys=succession.chain(session),
             closed=tuple(row.id for row in unmarked if row.id is not None and row.revoked_at is not None),
         )
 

@@ -10,13 +10,13 @@ from portal.bases import Bases
 from portal.current import Current
 from portal.deps import Deps
 from portal.jobs import Jobs
-from portal.keys import SigningKey
+from portal.keys import Keyring
 from portal.live import Live
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring(Deps):
-    key: SigningKey
+    keys: Keyring
     bases: Bases
     live: Live
     current: Current

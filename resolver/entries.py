@@ -11,6 +11,7 @@ from dataclasses import replace
 from resolver import enrolment
 from resolver.children import Entry, Role, send
 from resolver.config import ResolverConfig
+from resolver.keyring import Keyring
 from resolver.policy_store import PolicyStore
 from resolver.querylog import Ring, ring_path
 from resolver.sockets import Pair
@@ -61,7 +62,7 @@ def verifier(config: ResolverConfig) -> Entry:
     def entry(channel: socket.socket, _: int) -> int:
         try:
             identity = enrolment.read_identity(config.state)
-            found = PolicyStore(config.state).verify_current(identity.pin)
+            found = PolicyStore(config.state).verify_current(Keyring(config.state, identity).kept())
         except (enrolment.BadIdentity, OSError) as error:
             send(channel, {"did": "failed", "reason": str(error)})
             return 1

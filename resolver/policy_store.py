@@ -56,10 +56,11 @@ class Refused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What enrolment pinned: our district and the 32 bytes of its portal's public key."""
+    """Our district and the 32 bytes of its portal's public key; what an `older` key signed is accepted too."""
 
     district: str
     public_key: bytes
+    older: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,10 +243,13 @@ class PolicyStore:
 
         if hashlib.sha256(policy).hexdigest() != digest:
             raise Refused("the policy's bytes are not those that were offered: their digest differs")
-        try:
-            verify(policy, signature, pin.public_key)
-        except BadSignature as error:
-            raise Refused(str(error), alarm=True) from error
+        for key in (pin.public_key, *pin.older):
+            try:
+                verify(policy, signature, key)
+                return
+            except BadSignature as error:
+                refused = error
+        raise Refused(str(refused), alarm=True) from refused
 
     def _base_for(self, digest: str, source: BaseSource) -> Base:
         """The base with this digest: the one hashed last, the one on disk when whole, or one fetched from `source`."""

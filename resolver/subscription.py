@@ -30,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer
 from resolver.children import receive, send
 from resolver.enrolment import Identity, is_loopback, read_identity, said
+from resolver.keyring import Keyring
 from resolver.policy_store import Held, PolicyStore, Refused
 from resolver.transfer import Rejected, Transfer, Unreachable, check
 
@@ -58,6 +59,7 @@ class Subscription:
     def __init__(self, store: PolicyStore, identity: Identity, channel: socket.socket) -> None:
         self._store = store
         self._identity = identity
+        self._keys = Keyring(store.state, identity)
         self._channel = channel
         self._api = f"{identity.portal}/api/v1/node"
         self._headers = {"Authorization": f"Bearer {identity.credential}"}
@@ -279,7 +281,10 @@ class Subscription:
             known = None if held is None else self._store.kept_policy(held.digest)
             resembling = None if held is None or known is None else (held.digest, known)
             policy = fetcher.policy(offer.digest, resembling)
-        return self._store.accept(offer, policy, fetcher.base, self._identity.pin)
+        now = time.time()
+        if added := self._keys.learn(offer.keys, now):
+            log.warning("the portal signs with a new key, named by the one before it (%d since)", added)
+        return self._store.accept(offer, policy, fetcher.base, self._keys.accepted(now))
 
     # What the portal is told
 

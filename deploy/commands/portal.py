@@ -80,12 +80,15 @@ def _issue_token(data: Path, engine: object, path: Path, replaces: str) -> None:
     from portal.access import SYSTEM
     from portal.database import transaction
     from portal.enrolment import create_enrolment_token
-    from portal.keys import signing_key
+    from portal.keys import Keyring
+    from portal.succession import newest_key
 
     assert isinstance(engine, Engine)
+    keys = Keyring(data)
     with transaction(engine) as session:
+        keys.follow(newest_key(session))
         token = create_enrolment_token(
-            session, SYSTEM, time.time(), signing_key(data).fingerprint, replaces=replaces or None
+            session, SYSTEM, time.time(), keys.current.fingerprint, replaces=replaces or None
         )
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

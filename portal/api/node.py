@@ -69,7 +69,7 @@ def enroll(wired: Wired, message: Enrolment, token: Annotated[str, Depends(beare
     """Spend a one-time token: the answer's credential is shown once."""
     with transaction(wired.engine) as session:
         after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
-        return enrolment.enrol(session, token, message, wired.key, wired.clock())
+        return enrolment.enrol(session, token, message, wired.keys.current, wired.clock())
 
 
 @router.get("/stream", response_class=EventSourceResponse)
@@ -204,7 +204,7 @@ async def recalled(
 
     def keep() -> None:
         with transaction(wired.engine) as session:
-            restoration.take_back(session, node, body, signature, wired.key, wired.clock())
+            restoration.take_back(session, node, body, signature, wired.keys.current, wired.clock())
             after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
 
     await run_in_threadpool(keep)

@@ -76,7 +76,9 @@ def find(call: Caller, wired: Wired, retired: Annotated[bool, Query()] = False) 
 def token(call: Caller, wired: Wired, message: TokenWish) -> TokenOut:
     """Make a one-time enrolment token."""
     with call.writing() as session:
-        made = enrolment.create_enrolment_token(session, call.actor, call.now, wired.key.fingerprint, message.replaces)
+        made = enrolment.create_enrolment_token(
+            session, call.actor, call.now, wired.keys.current.fingerprint, message.replaces
+        )
     return TokenOut(token=made)
 
 

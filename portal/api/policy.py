@@ -68,7 +68,7 @@ def current(call: Caller, wired: Wired) -> PolicyOut:
             "digest": row.digest,
             "base": row.base,
             "signature": row.signature,
-            "key": wired.key.fingerprint,
+            "key": wired.keys.current.fingerprint,
             "audit_head": policy.audit_head,
             "created_at": policy.created_at,
             "published_at": row.published_at_ms // 1000,

@@ -46,6 +46,19 @@ class PolicyVersion(SQLModel, table=True):
     published_at_ms: int = Field(sa_type=BigInteger)
 
 
+class KeySuccession(SQLModel, table=True):
+    """A new signing key, named by the one before it."""
+
+    __tablename__ = "key_succession"
+
+    id: int | None = Field(default=None, primary_key=True)
+    public_key: str = Field(unique=True)  # hex
+    at: int = Field(sa_type=BigInteger)
+    old_until: int = Field(sa_type=BigInteger)
+    signature: str
+    created_by: str
+
+
 class RecoveredPolicy(SQLModel, table=True):
     """The newest policy that this portal signed before it was restored, as a node sent it back. At most one row."""
 

@@ -55,7 +55,7 @@ def events(visit: PersonVisit) -> EventSourceResponse:
 def token(visit: SentForm) -> Response:
     """The secret is shown in this one answer and kept nowhere."""
     with visit.writing() as session:
-        secret = enrolment.create_enrolment_token(session, visit.actor, visit.now, visit.wired.key.fingerprint)
+        secret = enrolment.create_enrolment_token(session, visit.actor, visit.now, visit.wired.keys.current.fingerprint)
     with visit.reading() as session:
         return _page(visit, session, secret)
 

@@ -119,7 +119,7 @@ def test_the_policy_is_shown_with_its_signature_and_its_exact_bytes(served: Serv
     raw = administrator.client.get("/policy/raw")
     assert signature.digest(raw.content) == found["digest"] == raw.headers["etag"].strip('"')
     signature.verify(raw.content, found["signature"], signing_key(served.wired.config.data).public)
-    assert found["key"] == served.wired.key.fingerprint
+    assert found["key"] == served.wired.keys.current.fingerprint
     assert found["counts"]["groups"] == len(json.loads(raw.content)["groups"]) > 0
     assert found["counts"]["listed_names"] > 100
 

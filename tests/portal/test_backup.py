@@ -74,7 +74,7 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     with serving(config, engine) as portal:
         FakeNode.enrolled(portal.url, token(config, engine, time.time()))
         done = backup.write(engine, config.data, tmp_path / "b", SECRET, time.time())
-        key = portal.wired.key.public
+        key = portal.wired.keys.current.public
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
     assert done.keys and done.district == "riverbend" and done.version == 1
     read = backup.read(tmp_path / "b", elsewhere.data, elsewhere.database, SECRET)
@@ -87,7 +87,7 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     number = grant(again, "tiktok.com")  # numbers go on where they were
     assert number == 2
     with serving(elsewhere, again) as second:
-        assert second.wired.key.public == key
+        assert second.wired.keys.current.public == key
         assert second.wired.current.refresh  # the base came with it
         assert httpx.get(f"{second.url}/healthz").status_code == 200
     again.dispose()

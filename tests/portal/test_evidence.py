@@ -18,7 +18,7 @@ from portal.database import reading, transaction
 from portal.errors import Invalid
 from portal.evidence import Finding, evidence
 from portal.explain import SnapshotCatalogue, explain
-from portal.keys import signing_key
+from portal.keys import Keyring
 from portal.models.levers import BrakeRow
 from portal.models.requests import Request
 from portal.models.words import State
@@ -32,7 +32,7 @@ class Plant:
         self.engine: Engine = founded(config)
         self.bases = Bases(config.data)
         self.current = Current(self.bases)
-        self.publisher = Publisher(self.engine, signing_key(config.data), self.bases, load_seed())
+        self.publisher = Publisher(self.engine, Keyring(config.data), self.bases, load_seed())
 
     def publish(self) -> Snapshot:
         self.publisher.publish_pending(lambda: NOW)

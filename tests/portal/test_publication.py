@@ -25,7 +25,7 @@ from portal.access import SYSTEM
 from portal.bases import Bases, adopt_base, current_base, ensure_base
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
-from portal.keys import signing_key
+from portal.keys import Keyring
 from portal.models.delivery import PolicyVersion, Publication
 from portal.models.district import ClientGroup, District
 from portal.models.levers import BrakeRow, CorrectionRow, GrantRow, ModeRow, ModeRun
@@ -40,7 +40,7 @@ class Desk:
 
     def __init__(self, config: PortalConfig, engine: Engine) -> None:
         self.config, self.engine, self.now = config, engine, float(NOW)
-        self.key = signing_key(config.data)
+        self.key = Keyring(config.data)
         self.bases = Bases(config.data)
 
     def publisher(self) -> Publisher:
@@ -80,7 +80,7 @@ def test_a_version_holds_exactly_the_signed_bytes(desk: Desk) -> None:
     policy = desk.publish()
     (row,) = desk.versions()
     assert policy_codec.load(row.body) == policy
-    signature.verify(row.body, row.signature, desk.key.public)
+    signature.verify(row.body, row.signature, desk.key.current.public)
     assert signature.digest(row.body) == row.digest
 
 

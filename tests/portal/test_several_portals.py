@@ -21,7 +21,7 @@ from blocklists.seed import load_seed
 from portal.bases import Bases, require_base
 from portal.config import PortalConfig
 from portal.database import connect, reading, sole_pass
-from portal.keys import signing_key
+from portal.keys import Keyring
 from portal.models.delivery import PolicyVersion
 from portal.publication import Publisher
 from tests.portal import databases
@@ -73,7 +73,7 @@ def test_many_publishers_make_one_gapless_sequence(config: PortalConfig, engine:
     failures: list[BaseException] = []
 
     def publish(mine: Engine, number: int) -> None:
-        publisher = Publisher(mine, signing_key(config.data), Bases(config.data), load_seed())
+        publisher = Publisher(mine, Keyring(config.data), Bases(config.data), load_seed())
         try:
             for turn in range(5):
                 grant(mine, f"site{number}-{turn}.example", at=time.time())
@@ -86,11 +86,11 @@ def test_many_publishers_make_one_gapless_sequence(config: PortalConfig, engine:
         thread.start()
     for thread in threads:
         thread.join(60)
-    Publisher(engine, signing_key(config.data), Bases(config.data), load_seed()).publish_pending(time.time)
+    Publisher(engine, Keyring(config.data), Bases(config.data), load_seed()).publish_pending(time.time)
     assert failures == []
     with reading(engine) as session:
         versions = list(session.exec(select(PolicyVersion.version).order_by(PolicyVersion.version)))  # type: ignore[arg-type]
-        waiting = Publisher(engine, signing_key(config.data), Bases(config.data), load_seed())
+        waiting = Publisher(engine, Keyring(config.data), Bases(config.data), load_seed())
     assert versions == list(range(1, len(versions) + 1))
     assert waiting.publish_pending(time.time) is None
     for one in engines:
