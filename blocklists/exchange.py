@@ -84,5 +84,6 @@ class NodeStatus(_Message):
     clock: float  # the node's own clock, seconds since 1970: the portal shows the skew
     queries: Annotated[int, Field(ge=0)]  # since the node started
     blocked: Annotated[int, Field(ge=0)]
+    cached: Annotated[int, Field(ge=0)] = 0  # answered at once, from memo or cache
     listening: Annotated[list[Short], Field(max_length=64)]
     last_error: Annotated[str, Field(max_length=500)] = ""

@@ -54,6 +54,14 @@ def _endpoint_text(text: str) -> str:
     return text
 
 
+def _loopback_text(text: str) -> str:
+    if text and not ipaddress.ip_address(parse_endpoint(text).address).is_loopback:
+        raise ValueError(
+            f"{text!r} is no loopback address: figures of a node are for this machine; write 127.0.0.1:9453"
+        )
+    return text
+
+
 def _network_text(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
@@ -69,6 +77,7 @@ def _url_text(text: str) -> str:
 
 
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
+MaybeLoopback = Annotated[str, AfterValidator(_loopback_text)]
 NetworkText = Annotated[str, AfterValidator(_network_text)]
 UrlText = Annotated[str, AfterValidator(_url_text)]
 
@@ -93,6 +102,9 @@ class ResolverSection(_Section):
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
     query_log: bool = Field(True, description="write one record per query to the spool")
+    metrics: MaybeLoopback = Field(
+        "", description="loopback address where Prometheus scrapes this node; empty: nowhere"
+    )
     user: str = Field("", description="drop privileges to this user when started as root")
     group: str = Field("", description="and to this group")
     portal: UrlText = Field("http://127.0.0.1:8080", description="where this node enrols and gets its policy")
@@ -188,6 +200,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         upstream_timeout=section.upstream_timeout_ms / 1000,
         tcp_connections=section.tcp_connections,
         query_log=section.query_log,
+        metrics=parse_endpoint(section.metrics) if section.metrics else None,
         user=section.user,
         group=section.group,
     )

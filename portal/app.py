@@ -36,6 +36,7 @@ from portal.api import (
     health,
     levers,
     lists,
+    metrics,
     node,
     nodes,
     people,
@@ -129,6 +130,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         app.include_router(router, prefix=API)
     app.include_router(docs.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     app.include_router(pages.router)
     app.mount("/static", _Static(directory=frame.STATIC))
     problems.install(app, failures.page)

@@ -28,7 +28,8 @@ QUICK_DEATH = 1.0  # seconds: who lives shorter died at once
 FREE_RETRIES = 2  # quick deaths in a row that are replaced without waiting
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 15.0
-NOT_SUMMED = frozenset({"inflight", "log_dropped", "ring_dropped"})  # a gauge, and counts that the rings carry on
+GAUGES = frozenset({"inflight", "cache_entries", "cache_bytes", "memo_entries"})
+NOT_SUMMED = GAUGES | {"log_dropped", "ring_dropped"}  # counts that the rings carry on
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -39,6 +40,8 @@ class Role(StrEnum):
     SUBSCRIPTION = "subscription"
     LOG_WRITER = "log-writer"
     VERIFIER = "verifier"
+    METRICS = "metrics"
+    BLOCK_PAGE = "block-page"
 
 
 @dataclass(frozen=True, slots=True)

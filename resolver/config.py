@@ -52,5 +52,7 @@ class ResolverConfig:
     tcp_connections: int = 1_000  # per worker
     tcp_per_client: int = 50
     query_log: bool = True
+    metrics: Endpoint | None = None  # where Prometheus scrapes; a loopback address
+    block_page: Endpoint | None = None  # where browsers land that were given this address for a blocked name
     user: str = ""  # drop privileges to this user when started as root
     group: str = ""

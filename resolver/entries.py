@@ -74,13 +74,17 @@ def verifier(config: ResolverConfig) -> Entry:
 
 
 def helper(role: Role, config: ResolverConfig) -> Entry:
-    """Return what the subscription or the log writer runs."""
+    """Return what a process beside the workers runs."""
 
     def entry(channel: socket.socket, lifeline: int) -> int:
         if role is Role.SUBSCRIPTION:
             from resolver import subscription
 
             return subscription.run(config.state, channel, lifeline)
+        if role is Role.METRICS and config.metrics is not None:
+            from resolver import metrics
+
+            return metrics.run(config.state, config.metrics, channel, lifeline)
         from resolver import logwriter
 
         return logwriter.run(config.state, channel, lifeline)

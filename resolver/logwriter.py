@@ -3,6 +3,7 @@
     rings/*.ring                        what workers append, drained every 250 ms
     querylog/spool-YYYYMMDDTHH.log      frames, append-only, UTC hour; synced each second
     querylog/keys/YYYYMM.key            the month's pseudonym key, mode 0600, destroyed with the logs that it covers
+    sight.json                          counts of what passed (`tally.py`)
 
 A frame is a magic, u32 size, u32 CRC-32 of the body, and the body: whole blocks (`querylog.py`) in which every
 client's address has become a keyed hash. A torn frame at the end (a kill, a full disk) is cut off before the next one
@@ -19,6 +20,7 @@ import socket
 import struct
 import time
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -28,6 +30,7 @@ from resolver import durable
 from resolver.children import receive, send
 from resolver.pseudonyms import Pseudonyms, pseudonymised
 from resolver.querylog import BadRecord, BadRing, Record, Ring, decode
+from resolver.tally import Seen, Tally
 
 log = logging.getLogger("schoolgate.resolver.logwriter")
 
@@ -115,6 +118,7 @@ class Writer:
         self._pseudonyms = Pseudonyms(durable.private_folder(self._folder / "keys"))
         self._spool = Spool(self._folder)
         self._rings: dict[Path, tuple[int, Ring]] = {}  # with the inode that was mapped
+        self._tally = Tally(state)
         self.counters = Counters()
         self.error = ""
 
@@ -122,6 +126,7 @@ class Writer:
         """Move what the rings hold to the spool."""
         self._find_rings()
         bodies: list[bytes] = []
+        seen: Seen = Counter()
         count = 0
         for _, ring in self._rings.values():
             data = ring.drain()
@@ -129,7 +134,7 @@ class Writer:
                 continue
             try:
                 self._pseudonyms.turn(now)
-                body, records = pseudonymised(data, self._pseudonyms.of)
+                body, records = pseudonymised(data, self._pseudonyms.of, seen)
             except BadRecord as error:
                 self.counters.damaged += 1
                 self.error = f"a ring held what is no record: {error}"
@@ -143,6 +148,7 @@ class Writer:
         self.counters.ring_dropped = sum(ring.dropped for _, ring in self._rings.values())
         if not bodies:
             return
+        self._tally.take(seen, now.timestamp())
         try:
             self._spool.append(b"".join(bodies), now)
         except OSError as error:
@@ -166,6 +172,7 @@ class Writer:
     def sync(self) -> None:
         try:
             self._spool.sync()
+            self._tally.write()
         except OSError as error:
             self.error = f"{self._folder} cannot be written: {error.strerror or error}"
 

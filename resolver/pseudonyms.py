@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import struct
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -54,9 +55,15 @@ class Pseudonyms:
         self._month, self._key, self._known = month, key, {}
 
 
-def pseudonymised(data: bytes, of: Callable[[bytes], bytes]) -> tuple[bytes, int]:
-    """Return the same blocks with `of(client)` for every client, and how many records they hold. Raises `BadRecord`."""
+def pseudonymised(
+    data: bytes, of: Callable[[bytes], bytes], seen: Counter[tuple[bytes, bytes]] | None = None
+) -> tuple[bytes, int]:
+    """Return the same blocks with `of(client)` for every client, and how many records they hold. Raises `BadRecord`.
+
+    `seen` gets a count for every pair of a pseudonym and the rest of its record.
+    """
     parts: list[bytes] = []
+    pairs: list[tuple[bytes, bytes]] = []
     total = at = 0
     try:
         while at < len(data):
@@ -74,7 +81,9 @@ def pseudonymised(data: bytes, of: Callable[[bytes], bytes]) -> tuple[bytes, int
                 at += 1 + data[at]
                 at += 1 + data[at]
                 at += 1 + data[at]
-                records += (bytes((len(client),)), client, data[start:at])
+                rest = data[start:at]
+                records += (bytes((len(client),)), client, rest)
+                pairs.append((client, rest))
             if at != end:
                 raise BadRecord(f"the records of a block end at {at}, not at {end}")
             body = b"".join(records)
@@ -82,4 +91,6 @@ def pseudonymised(data: bytes, of: Callable[[bytes], bytes]) -> tuple[bytes, int
             total += count
     except (IndexError, struct.error):
         raise BadRecord("a block ends early") from None
+    if seen is not None:
+        seen.update(pairs)
     return b"".join(parts), total

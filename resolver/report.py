@@ -19,9 +19,18 @@ def health(workers: list[Post], listening: Iterable[object], errors: Iterable[st
         "workers_ready": sum(post.ready for post in workers),
         "queries": sum(post.total("queries") for post in workers),
         "blocked": sum(post.total("blocked") for post in workers),
+        "cached": sum(post.total("memo_hits") + post.total("cache_hits") for post in workers),
         "listening": [str(one) for one in listening][:64],
         "last_error": "; ".join(errors)[:500],
     }
+
+
+def by_worker(workers: Iterable[Post]) -> list[dict[str, Any]]:
+    """Return each worker's counters, since the node started, those of its predecessors included."""
+    return [
+        {"number": post.number, "version": post.serving[0] if post.serving else None, "counters": counters([post])}
+        for post in workers
+    ]
 
 
 def counters(posts: Iterable[Post]) -> dict[str, int]:

@@ -107,9 +107,9 @@ class Supervisor:
         self._phase = Phase.VERIFYING
         self._workers = [Post(Role.WORKER, number) for number in range(config.workers)]
         self._verifier = Post(Role.VERIFIER)
-        self._subscription = Post(Role.SUBSCRIPTION)
-        self._log_writer = Post(Role.LOG_WRITER)
+        self._subscription, self._log_writer = Post(Role.SUBSCRIPTION), Post(Role.LOG_WRITER)
         self._helpers = [self._subscription, *([self._log_writer] if config.query_log else [])]
+        self._helpers += [Post(Role.METRICS)] if config.metrics is not None else []
         self._verify_due = True
         self._verified = False  # at least once: workers may start
         self._swap: Swap | None = None
@@ -121,7 +121,7 @@ class Supervisor:
         self._portal = "not asked yet"
         self._errors: dict[str, str] = {}  # by source, until it is well again
         self._selector = selectors.DefaultSelector()
-        posts = [*self._workers, self._subscription, self._log_writer, self._verifier]
+        posts = [*self._workers, *self._helpers, self._verifier]
         self._staff = Staff(posts, self._selector, self._heed, self._ended)
         self._control: ControlServer | None = None
         try:
@@ -238,6 +238,8 @@ class Supervisor:
                 self._errors.pop(post.name, None)
                 self._portal = str(message["portal"])
                 self._note("policy", str(message["error"]))
+            case Role.METRICS | Role.BLOCK_PAGE, "status":
+                self._errors.pop(post.name, None)
             case Role.LOG_WRITER, "status":
                 self._errors.pop(post.name, None)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
@@ -356,7 +358,7 @@ class Supervisor:
             return
         log.info("stopping")
         self._phase, self._stop_by = Phase.STOPPING, time.monotonic() + STOP_LIMIT
-        for post in (*self._workers, self._subscription, self._verifier):
+        for post in (one for one in self._staff.posts if one is not self._log_writer):
             post.leaving = True
             post.tell({"do": "drain"})
         self._verifier.kill()
@@ -386,6 +388,7 @@ class Supervisor:
             "phase": self._phase.value,
             "portal": self._portal,
             "counters": report.counters(self._workers),
+            "by_worker": report.by_worker(self._workers),
             "query_log": report.counters([self._log_writer]),
             "processes": report.processes(self._staff.posts),
         }

@@ -47,6 +47,10 @@ class Judge:
         self._views = {one.number: View(one) for one in rules}
         self._memo = Memo(self._config.memo_entries)
 
+    def sizes(self) -> tuple[int, int, int]:
+        """Return how many upstream answers are kept, in how many bytes, and how many finished answers."""
+        return len(self.cache), self.cache.bytes, len(self._memo)
+
     def view(self, group: str) -> View:
         """Return the view of `group`; a snapshot must be installed."""
         assert self.snapshot is not None

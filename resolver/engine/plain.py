@@ -68,6 +68,7 @@ class Engine:
         """The counts until now."""
         self._counters.inflight = self._asking.waiting
         self._counters.upstream_sent = self._asking.sent
+        self._counters.cache_entries, self._counters.cache_bytes, self._counters.memo_entries = self._judge.sizes()
         return self._counters
 
     @property

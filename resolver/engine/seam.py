@@ -46,8 +46,8 @@ class Output:
 
 @dataclass(slots=True)
 class Counters:
-    """Since the engine was made. All count questions, except `upstream_*` (tries), `stray` (arrivals) and `inflight`,
-    which is how many questions wait for upstream now."""
+    """Since the engine was made. All count questions, except `upstream_*` (tries) and `stray` (arrivals). The last four
+    say how much there is now: questions that wait for upstream, and what cache and memo hold."""
 
     queries: int = 0
     blocked: int = 0
@@ -65,3 +65,6 @@ class Counters:
     full: int = 0
     tcp: int = 0
     inflight: int = 0
+    cache_entries: int = 0
+    cache_bytes: int = 0
+    memo_entries: int = 0

@@ -142,6 +142,7 @@ PAGES = {
     "GET /grants/{number}": Row(EVERYBODY),
     "GET /grants/{number}/events": Row(EVERYBODY),
     "GET /healthz": Row(OPEN),
+    "GET /metrics": Row(DESK),
     "GET /modes": Row(DESK),
     "GET /nodes": Row(DESK),
     "GET /restored": Row(CHIEF),
@@ -278,7 +279,7 @@ def status(house: House, key: str, who: str | None) -> int:
     cookies, headers = {}, {"Accept": "text/html"}
     data: Any = None
     body = ROWS[key].body
-    if path.startswith("/api/v1"):
+    if path.startswith("/api/v1") or path == "/metrics":
         headers = {} if who is None else {"Authorization": f"Bearer {house.tokens[who]}"}
     elif who is not None:
         with transaction(house.served.wired.engine) as session:

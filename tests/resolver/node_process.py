@@ -1,4 +1,6 @@
-"""A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [fake] [--user=nobody]`.
+"""A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [OPTION …]`.
+
+Options: `fake`, `--user=nobody`, `--metrics=PORT`.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -80,6 +82,11 @@ def fake_worker(setup: WorkerSetup) -> int:
             status()
 
 
+def _endpoint(option: str) -> Endpoint | None:
+    ports = [int(word.removeprefix(option)) for word in sys.argv if word.startswith(option)]
+    return Endpoint("127.0.0.1", ports[0]) if ports else None
+
+
 def main() -> int:
     state, port, workers, upstream = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s", stream=sys.stderr)
@@ -88,6 +95,7 @@ def main() -> int:
         upstreams=(Endpoint("127.0.0.1", int(upstream)),),
         state=Path(state),
         workers=int(workers),
+        metrics=_endpoint("--metrics="),
         user="nobody" if "--user=nobody" in sys.argv else "",
     )
     worker = fake_worker if "fake" in sys.argv[5:] else real_worker

@@ -1,0 +1,82 @@
+"""The portal's own figures for Prometheus: requests by state, nodes, versions, how long decisions travel, list ages.
+
+Read from the database and the current snapshot at each scrape. Counts only: no person, no name, no client. Names are
+documented in `docs/metrics.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from blocklists.base import ListInfo
+from portal import delivery
+from portal.bases import current_base
+from portal.models.delivery import Delivery, Node, PolicyVersion
+from portal.models.requests import Request
+from portal.models.words import State
+from portal.publication import newest_version
+
+SILENT = 20  # seconds without a word from a node
+RECENT = 200  # acknowledgements that the latency is taken over
+QUANTILES = (0.5, 0.95, 1.0)
+
+
+def families(session: Session, lists: Iterable[ListInfo], trouble: str | None, now: float) -> Iterator[Metric]:
+    """Return every family. `lists`: of the current base; `trouble`: why publishing fails; `now` in seconds."""
+    yield _gauge("schoolgate_portal_publishing", "0 while decisions cannot be published", float(trouble is None))
+    newest = newest_version(session)
+    yield _gauge("schoolgate_portal_policy_version", "Newest published version", newest.version if newest else 0)
+    counted = dict(session.exec(select(Request.state, func.count()).group_by(col(Request.state))).all())
+    requests = {str(state): float(counted.get(state, 0)) for state in State}
+    yield _by("schoolgate_portal_requests", "Requests by state", "state", requests)
+    yield _by("schoolgate_portal_nodes", "Resolvers by state", "state", _nodes(session, now))
+    about = "From a decision's commit to a resolver's acknowledgement, over the newest acknowledgements"
+    yield _by("schoolgate_portal_publication_latency_seconds", about, "quantile", _latency(session))
+    base = current_base(session)
+    age = {} if base is None else {"": max(0.0, now - base.created_at)}
+    yield _by("schoolgate_portal_base_age_seconds", "Since the base was compiled", "", age)
+    ages = {one.id: max(0.0, now - one.fetched_at) for one in lists if one.fetched_at}
+    yield _by("schoolgate_portal_list_age_seconds", "Since a blocklist was fetched", "list", ages)
+
+
+def _nodes(session: Session, now: float) -> dict[str, float]:
+    found = {"up-to-date": 0.0, "behind": 0.0, "silent": 0.0}
+    for view in delivery.node_views(session):
+        silent = view.last_seen_at is None or now - view.last_seen_at > SILENT
+        found["silent" if silent else "behind" if view.behind else "up-to-date"] += 1
+    return found
+
+
+def _latency(session: Session) -> dict[str, float]:
+    """Nodes that enrolled after the decision got it late by no fault of delivery: they do not count."""
+    rows = session.exec(
+        select(Delivery.acked_at_ms, PolicyVersion.decided_at_ms)
+        .join(PolicyVersion, col(PolicyVersion.version) == col(Delivery.version))
+        .join(Node, col(Node.id) == col(Delivery.node_id))
+        .where(col(Delivery.acked_at_ms).is_not(None), col(Node.enrolled_at) * 1000 <= col(PolicyVersion.decided_at_ms))
+        .order_by(col(Delivery.id).desc())
+        .limit(RECENT)
+    ).all()
+    took = sorted(max(0, acked - decided) / 1000 for acked, decided in rows if acked is not None)
+    return {str(share): quantile(took, share) for share in QUANTILES} if took else {}
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the value at or below which `share` of `ordered` lies (nearest rank)."""
+    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
+
+
+def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, about, value)
+
+
+def _by(name: str, about: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, about, labels=[label] if label else [])
+    for value, number in values.items():
+        family.add_metric([value] if label else [], number)
+    return family
