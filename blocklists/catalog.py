@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -169,7 +170,17 @@ def _after_quiet(quiet: QuietHours, moment: float) -> float:
     return end.timestamp()
 
 
-def unbelievable(source: Source, parsed: Parsed) -> str | None:
+class Sized(Protocol):
+    """A list with the sizes, in names, between which it is believed."""
+
+    @property
+    def least(self) -> int: ...
+
+    @property
+    def most(self) -> int: ...
+
+
+def unbelievable(source: Sized, parsed: Parsed) -> str | None:
     """Return why what was read cannot be this source's list, or None: its size, or that most lines made no sense."""
     if parsed.found < source.least:
         return f"it has {parsed.found:,} names; fewer than {source.least:,} are not this list"

@@ -16,7 +16,7 @@ import marisa_trie
 
 from blocklists import names
 from blocklists.base import MAX_SETS, ListInfo, ListKind, ListSet, assemble, value_size
-from blocklists.seed import Seed
+from blocklists.seed import Seed, SeedService
 
 
 class TooManySets(ValueError):
@@ -133,15 +133,16 @@ def _without_subsumed(keys: dict[str, int], sets: list[ListSet]) -> dict[str, in
     return kept
 
 
-def seed_sources(seed: Seed) -> list[Source]:
-    """Return the shipped seed lists as sources: a list per category and a bundle per service."""
+def seed_sources(seed: Seed, services: Iterable[SeedService] | None = None) -> list[Source]:
+    """Return the shipped seed lists as sources: a list per category and a bundle per service; `services` instead of
+    the seed's own when they are given."""
     found: list[Source] = []
     for category in seed.categories:
         digest = _digest(category.names)
         found.append(
             Source(category.list_id, category.list_title, category.id, ListKind.LIST, category.names, (), digest)
         )
-    for service in seed.services:
+    for service in seed.services if services is None else services:
         digest = _digest((*service.names, "", *service.exceptions))
         found.append(
             Source(

@@ -120,6 +120,7 @@ class PortalSection(_Section):
     hosts: list[str] = Field([], description="further host names that are answered; any other is 421")
     database: str = Field("", description="SQLAlchemy URL; empty: SQLite in the data folder")
     session_hours: int = Field(12, ge=1, le=168, description="how long a sign-in lasts")
+    private_lists: bool = Field(False, description="lists may come from private addresses, and over plain http")
     proxies: list[NetworkText] = Field([], description="reverse proxies whose X-Forwarded-For is believed")
 
 
@@ -227,6 +228,7 @@ def portal_config(settings: Settings, demo: bool = False) -> PortalConfig:
         session_hours=section.session_hours,
         secure_cookies=url.startswith("https:"),
         proxies=tuple(section.proxies),
+        private_lists=section.private_lists,
     )
 
 

@@ -50,6 +50,7 @@ from portal.database import connect, reading, transaction
 from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
 from portal.keys import Keyring, signing_key
+from portal.listjob import ListJob
 from portal.live import Live
 from portal.notices import Listener
 from portal.pages import failures, frame
@@ -90,6 +91,9 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     bases = Bases(config.data, engine)
     current = Current(bases)
     jobs = Jobs(engine, Publisher(engine, keys, bases, shipped_seed(), live.nodes), live, current, clock)
+    lists_job = ListJob(
+        engine, bases, config.data / "lists", shipped_seed(), clock, jobs.wake, private=config.private_lists
+    )
     notices = Listener(engine, jobs.hear)
     deps = Wiring(
         engine=engine,
@@ -104,14 +108,17 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         live=live,
         current=current,
         jobs=jobs,
+        list_job=lists_job,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         jobs.start()
         notices.start()
+        lists_job.start()
         yield
         live.close()
+        await run_in_threadpool(lists_job.stop)
         await run_in_threadpool(notices.stop)
         await run_in_threadpool(jobs.stop)
 

@@ -64,6 +64,21 @@ class Bases:
                 self._open[digest] = found
             return found
 
+    def has(self, digest: str) -> bool:
+        """True when this base can be opened here."""
+        try:
+            return self.file(digest).exists()
+        except ValueError:
+            return False
+
+    def prune(self, kept: frozenset[str]) -> None:
+        """Remove the files of bases that nobody rolls back to. A mapped file stays readable for who holds it."""
+        with self._lock:
+            for path in self.folder.iterdir() if self.folder.exists() else ():
+                if len(path.name) == 64 and path.name not in kept and path.name != self.seed:
+                    path.unlink(missing_ok=True)
+                    self._open.pop(path.name, None)
+
     def file(self, digest: str) -> Path:
         """Return where the base of this digest lies, written from the database when another portal made it."""
         with self._lock:
@@ -182,6 +197,16 @@ def _share(session: Session, digest: str, data: bytes) -> None:
     if shares(session.get_bind()) and session.get(BaseChunk, (digest, 0)) is None:
         for number, start in enumerate(range(0, len(data), CHUNK)):
             session.add(BaseChunk(digest=digest, number=number, body=data[start : start + CHUNK]))
+
+
+def make_current(session: Session, files: Bases, digest: str, size: int, names: int, now: int) -> None:
+    """Make the stored base the one that the next policy is made for; the caller audits and asks for publication."""
+    session.execute(update(BaseFile).where(col(BaseFile.digest) != digest).values(current=False))
+    row = session.get(BaseFile, digest) or BaseFile(digest=digest, size=size, names=names, created_at=now)
+    row.current = True
+    session.add(row)
+    if shares(session.get_bind()):
+        _share(session, digest, files.path(digest).read_bytes())
 
 
 def _make_current(session: Session, digest: str, data: bytes, names: int, now: int) -> BaseFile:

@@ -18,5 +18,6 @@ class PortalConfig:
     hosts: tuple[str, ...]
     demo: bool = False
     session_hours: int = 12
+    private_lists: bool = False  # lists may come from private addresses, and over plain http
     secure_cookies: bool = False  # True behind https
     proxies: tuple[str, ...] = ()  # networks of reverse proxies: only their X-Forwarded-For is believed

@@ -11,6 +11,7 @@ from portal.current import Current
 from portal.deps import Deps
 from portal.jobs import Jobs
 from portal.keys import Keyring
+from portal.listjob import ListJob
 from portal.live import Live
 
 
@@ -21,6 +22,7 @@ class Wiring(Deps):
     live: Live
     current: Current
     jobs: Jobs
+    list_job: ListJob
 
 
 def wiring(request: Request) -> Wiring:

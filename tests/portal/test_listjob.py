@@ -1,0 +1,196 @@
+"""The lists at work, from a real server that misbehaves to the base that is published: real process, real database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlmodel import Session, col, select
+
+from blocklists.seed import load_seed
+from portal import builds, sources
+from portal.access import Actor, ActorKind
+from portal.bases import Bases, current_base
+from portal.database import reading, transaction
+from portal.errors import Conflict, Invalid
+from portal.listjob import ListJob
+from portal.models.audit import AuditEvent
+from portal.models.delivery import Publication
+from portal.models.lists import BaseBuild, BuildState
+from portal.models.words import Role
+from portal.sources import SourceDraft, SourceView
+from tests.blocklists.hostile_server import Answer, Server, ok, redirect, serving
+from tests.portal import gatehouse
+from tests.portal.gatehouse import NOW
+
+AMIR = Actor(ActorKind.USER, 1, "Amir", frozenset({Role.ADMINISTRATOR}), user_id=1)
+NAMES = b"".join(b"site%d.example.net\n" % number for number in range(20))
+
+
+@dataclass
+class House:
+    engine: Engine
+    files: Bases
+    job: ListJob
+    server: Server
+    now: float = NOW
+
+    def add(self, id: str, answer: Answer | list[Answer], category: str = "social-media") -> None:
+        self.server.answers[f"/{id}"] = answer
+        with transaction(self.engine) as session:
+            draft = SourceDraft(id, f"List {id}", category, self.server.url(f"/{id}"))
+            sources.add(session, AMIR, self.now, draft, private=True)
+
+    def work(self) -> None:
+        """Everything that is due, an hour and then some later."""
+        self.now += 8 * 86_400
+        with transaction(self.engine) as session:
+            for view in sources.sources(session, self.now):
+                if view.enabled and view.url:
+                    sources.fetch_now(session, AMIR, self.now, view.id)
+        self.job.run_once()
+
+    def source(self, id: str) -> SourceView:
+        with reading(self.engine) as session:
+            return sources.source(session, self.now, id)
+
+    def listed(self, name: str) -> list[str]:
+        with reading(self.engine) as session:
+            row = current_base(session)
+            assert row is not None
+            base = self.files.open(row.digest)
+            return [base.lists[one.list].id for one in base.listings(name)]
+
+    def newest(self) -> BaseBuild:
+        with reading(self.engine) as session:
+            return builds.recent(session)[0]
+
+    def count(self, session: Session) -> int:
+        return len(session.exec(select(Publication)).all())
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    config = gatehouse.config_in(tmp_path)
+    engine = gatehouse.founded(config)
+    files = Bases(config.data, engine)
+    with serving() as server:
+        found = House(engine, files, None, server)  # type: ignore[arg-type]
+        found.job = ListJob(
+            engine, files, config.data / "lists", load_seed(), lambda: found.now, lambda: None, private=True, patience=5
+        )
+        yield found
+    engine.dispose()
+
+
+def test_a_list_that_is_added_is_fetched_compiled_and_asks_for_a_publication(house: House) -> None:
+    with reading(house.engine) as session:
+        before = house.count(session)
+    house.add("ours", ok(NAMES + b"not a name at all!\n"))
+    assert house.job.run_once()
+    view = house.source("ours")
+    assert (view.found, view.rejected, view.failures, view.error) == (20, 1, 0, "")
+    assert view.examples[0]["line"] == 21
+    assert house.listed("www.site3.example.net") == ["ours"]
+    assert "instagram" in house.listed("instagram.com")
+    assert house.newest().state is BuildState.CURRENT
+    with reading(house.engine) as session:
+        assert house.count(session) == before + 1
+        tags = [row.tag for row in session.exec(select(AuditEvent).order_by(col(AuditEvent.id)))]
+    assert tags[-2:] == ["lists.source.create", "lists.update.adopt"]
+    assert not house.job.run_once(), "nothing is due any more"
+
+
+MISBEHAVIOUR: dict[str, tuple[Answer, str]] = {
+    "a web page": (ok(b"<!DOCTYPE html><html><title>Sign in</title></html>"), "not-a-list"),
+    "a 404": (ok(b"gone", status="404 Not Found"), "http-status"),
+    "cut short": (ok(NAMES, length=len(NAMES) + 500), "cut-short"),
+    "a loop": (redirect("/ours"), "redirects"),
+    "nonsense": (ok(b"?? ??\n" * 50), "not-a-list"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MISBEHAVIOUR))
+def test_whatever_the_server_does_the_last_good_list_stays_and_the_failure_is_told(house: House, case: str) -> None:
+    answer, code = MISBEHAVIOUR[case]
+    house.add("ours", [ok(NAMES), answer])
+    house.job.run_once()
+    house.work()
+    view = house.source("ours")
+    assert (view.error_code, view.failures, view.found) == (code, 1, 20)
+    assert view.error
+    assert house.listed("site3.example.net") == ["ours"]
+    assert view.due_at is not None and view.due_at > house.now, "it is asked again, later"
+    assert house.newest().state is BuildState.CURRENT
+
+
+def test_a_list_that_loses_too_much_waits_and_an_administrator_lets_it_out_or_not(house: House) -> None:
+    house.add("ours", [ok(NAMES * 200), ok(NAMES[: len(NAMES) // 2]), ok(b"other.example.org\n")], "vpn-proxy")
+    many = b"".join(b"n%d.example.net\n" % number for number in range(2_000))
+    house.server.answers["/ours"] = [ok(many), ok(many[:2_000]), ok(many + b"m.example.net\n")]
+    house.job.run_once()
+    house.work()
+    held = house.newest()
+    assert held.state is BuildState.HELD
+    assert {one["guard"] for one in held.reasons} == {"loss"}
+    assert house.listed("n1999.example.net") == ["ours"], "the present base serves on"
+    with transaction(house.engine) as session, pytest.raises(Invalid):
+        builds.approve(session, AMIR, house.now, house.files, held.id or 0, "  ")
+    with transaction(house.engine) as session:
+        builds.refuse(session, AMIR, house.now, held.id or 0, "The keeper's mistake")
+    with transaction(house.engine) as session, pytest.raises(Conflict, match="refused by Amir"):
+        builds.approve(session, AMIR, house.now, house.files, held.id or 0, "Yes")
+    house.work()
+    assert house.newest().state is BuildState.CURRENT
+    assert house.listed("m.example.net") == ["ours"]
+
+
+def test_a_protected_name_and_a_live_grants_name_hold_an_update(house: House) -> None:
+    gatehouse.grant(house.engine, "lesson.example.org", at=house.now)
+    protected = load_seed().protected[0].name
+    house.add("ours", ok(NAMES + f"{protected}\nlesson.example.org\n".encode()))
+    house.job.run_once()
+    held = house.newest()
+    assert held.state is BuildState.HELD
+    assert {one["guard"] for one in held.reasons} == {"protected", "grant"}
+    with transaction(house.engine) as session:
+        builds.approve(session, AMIR, house.now, house.files, held.id or 0, "Looked at both")
+    assert house.listed("lesson.example.org") == ["ours"]
+
+
+def test_a_roll_back_is_an_earlier_base_as_a_new_version_and_the_next_update_waits(house: House) -> None:
+    house.add("ours", [ok(NAMES), ok(NAMES + b"new.example.net\n")])
+    house.job.run_once()
+    with reading(house.engine) as session:
+        seed = builds.earlier(session, house.files)
+        before = house.count(session)
+    with transaction(house.engine) as session:
+        builds.roll_back(session, AMIR, house.now, house.files, seed[0].digest, "It blocked the wrong site")
+    assert house.listed("site3.example.net") == []
+    with reading(house.engine) as session:
+        assert house.count(session) == before + 1
+    house.work()
+    held = house.newest()
+    assert (held.state, [one["guard"] for one in held.reasons]) == (BuildState.HELD, ["rollback"])
+
+
+def test_a_list_that_is_switched_off_leaves_the_base_and_is_no_loss(house: House) -> None:
+    house.add("ours", ok(NAMES), "vpn-proxy")
+    house.job.run_once()
+    with transaction(house.engine) as session:
+        sources.switch(session, AMIR, house.now, "ours", False)
+    house.job.run_once()
+    assert house.newest().state is BuildState.CURRENT
+    assert house.listed("site3.example.net") == []
+
+
+def test_an_uploaded_file_is_a_list_too(house: House) -> None:
+    with transaction(house.engine) as session:
+        sources.add(session, AMIR, house.now, SourceDraft("games", "Games", "social-media"))
+    house.job.upload("games").write_bytes(b"0.0.0.0 play.example.org\n")
+    house.job.run_once()
+    assert house.listed("play.example.org") == ["games"]
+    assert house.source("games").due_at is None
