@@ -17,7 +17,6 @@ import os
 import secrets
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -294,13 +293,11 @@ def main(path: str) -> int:
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.nice(19)
-    started = time.monotonic()
     try:
         run(load(Path(path).read_text("utf-8")), say)
     except (BadList, ValueError, OSError, MemoryError) as error:
         say({"failed": f"{type(error).__name__}: {error}"[:500], "code": Failure.NOT_A_LIST.value})
         return 1
-    say({"ended": round(time.monotonic() - started, 3)})
     return 0
 
 
