@@ -35,12 +35,15 @@ def with_settings(function: F) -> F:
 def settings_from(config: Path | None, data: Path | None) -> Settings:
     """Return the settings, `--data` over the file; every mistake ends the command with a list of all."""
     try:
-        settings = load_settings(config)
+        return settings_again(config, data)
     except BadSettings as error:
         raise fail(f"the settings have mistakes:\n{error}") from None
-    if data is not None:
-        settings = settings.model_copy(update={"data": data})
-    return settings
+
+
+def settings_again(config: Path | None, data: Path | None) -> Settings:
+    """Return the settings, `--data` over the file, for a process that runs. Raises `BadSettings`."""
+    settings = load_settings(config)
+    return settings if data is None else settings.model_copy(update={"data": data})
 
 
 with_passphrase = click.option(

@@ -28,6 +28,7 @@ from resolver.config import ResolverConfig
 from resolver.control import ControlServer
 from resolver.entries import WorkerMain
 from resolver.policy_store import PolicyStore
+from resolver.rereading import Read, renewed
 from resolver.sockets import CannotListen, Listeners
 from resolver.staff import Staff
 from resolver.swap import BASE_LIMIT, SWAP_LIMIT, Swap
@@ -55,12 +56,15 @@ class Phase(Enum):
 
 
 def run(
-    config: ResolverConfig, worker_main: WorkerMain, on_ready: Callable[[dict[str, Any]], None] | None = None
+    config: ResolverConfig,
+    worker_main: WorkerMain,
+    on_ready: Callable[[dict[str, Any]], None] | None = None,
+    read: Read | None = None,
 ) -> int:
     """Run a node until it is told to stop; return its exit status. Raises `CannotStart`.
 
     `worker_main` is what each worker runs (`resolver.worker.run`). `on_ready` is called once with the first status in
-    which every worker is ready.
+    which every worker is ready. `read` reads the settings again, after SIGHUP.
     """
     try:
         state = durable.private_folder(config.state)
@@ -73,7 +77,7 @@ def run(
         if privileges.drop(config.user, config.group, state, lock):
             listeners.closable = False  # a socket of another user could not join the ports again
         PolicyStore(state).create()
-        supervisor = Supervisor(config, worker_main, listeners, identity.name, on_ready)
+        supervisor = Supervisor(config, worker_main, listeners, identity.name, on_ready, read)
     except (enrolment.BadIdentity, privileges.AlreadyRunning, CannotListen) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
@@ -98,8 +102,10 @@ class Supervisor:
         listeners: Listeners,
         name: str,
         on_ready: Callable[[dict[str, Any]], None] | None = None,
+        read: Read | None = None,
     ) -> None:
         self._config = config
+        self._read = read
         self._worker_main = worker_main
         self._listeners = listeners
         self._name = name
@@ -335,6 +341,10 @@ class Supervisor:
                     self._stop_by = 0.0  # asked twice: no more waiting
                 self._stop()
             elif number == signal.SIGHUP and self._phase is Phase.SERVING:
+                if self._read is not None:
+                    self._config, said = renewed(self._config, self._read)
+                    self._note("settings", said)
+                    log.info("settings read again; workers are replaced one by one")
                 self._restarting = list(self._workers)
                 self._restart_by = 0.0
 

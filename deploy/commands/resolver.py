@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from deploy.options import fail, settings_from, with_settings
+from deploy.options import fail, settings_again, settings_from, with_settings
 from deploy.settings import resolver_config
 
 
@@ -22,7 +22,7 @@ def command(config: Path | None, data: Path | None) -> None:
     told = resolver_config(settings_from(config, data))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        status = run(told, worker.run)
+        status = run(told, worker.run, read=lambda: resolver_config(settings_again(config, data)))
     except CannotStart as error:
         raise fail(str(error)) from None
     sys.exit(status)

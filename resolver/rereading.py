@@ -1,0 +1,30 @@
+"""SIGHUP: the settings are read again, and taken when they are right; a mistake is reported and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from resolver.config import ResolverConfig
+
+# What a running node cannot change: its sockets, its folder, how many posts it has, who it runs as.
+FIXED = ("listen", "state", "workers", "user", "group", "query_log")
+
+Read = Callable[[], ResolverConfig]
+
+
+def renewed(running: ResolverConfig, read: Read) -> tuple[ResolverConfig, str]:
+    """Return the settings to go on with, and what an operator should know: empty, or a sentence.
+
+    `read` may raise `ValueError` (mistakes in the file, a line each) or `OSError`; then `running` stays.
+    """
+    try:
+        wanted = read()
+    except (ValueError, OSError) as error:
+        return (
+            running,
+            f"the settings were read again and refused, the old ones stay: {'; '.join(str(error).splitlines())}",
+        )
+    kept = [name for name in FIXED if getattr(wanted, name) != getattr(running, name)]
+    taken = replace(wanted, **{name: getattr(running, name) for name in FIXED})
+    return taken, f"settings that take a restart were changed: {', '.join(kept)}" if kept else ""
