@@ -79,6 +79,7 @@ def _url_text(text: str) -> str:
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
 MaybeLoopback = Annotated[str, AfterValidator(_loopback_text)]
 NetworkText = Annotated[str, AfterValidator(_network_text)]
+SecretText = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")]
 UrlText = Annotated[str, AfterValidator(_url_text)]
 
 
@@ -101,6 +102,9 @@ class ResolverSection(_Section):
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
+    cookie_secrets: list[SecretText] = Field(
+        [], description="secrets of DNS cookies, 32 hex digits each, the first makes them; empty: made and changed here"
+    )
     query_log: bool = Field(True, description="write one record per query to the spool")
     metrics: MaybeLoopback = Field(
         "", description="loopback address where Prometheus scrapes this node; empty: nowhere"
@@ -200,6 +204,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,
         tcp_connections=section.tcp_connections,
+        cookie_secrets=tuple(bytes.fromhex(text) for text in section.cookie_secrets),
         query_log=section.query_log,
         metrics=parse_endpoint(section.metrics) if section.metrics else None,
         user=section.user,

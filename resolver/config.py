@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -51,6 +52,8 @@ class ResolverConfig:
     tcp_idle: float = 10.0
     tcp_connections: int = 1_000  # per worker
     tcp_per_client: int = 50
+    cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # 16 octets each; none: derived from the seed
+    cookie_seed: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # shared by the workers
     query_log: bool = True
     metrics: Endpoint | None = None  # where Prometheus scrapes; a loopback address
     block_page: Endpoint | None = None  # where browsers land that were given this address for a blocked name

@@ -14,7 +14,7 @@ HEAD = 12
 MAX_NAME = 255  # RFC 1035 §2.3.4
 MAX_HOPS = 64  # compression pointers followed for one name
 
-FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 1, 2, 3, 4, 5, 16
+FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS, BADCOOKIE = 1, 2, 3, 4, 5, 16, 23
 A, NS, CNAME, SOA, AAAA, DNAME, OPT, RRSIG, NSEC, NSEC3, SVCB, HTTPS = 1, 2, 5, 6, 28, 39, 41, 46, 47, 50, 64, 65
 TKEY, TSIG, IXFR, AXFR, ANY = 249, 250, 251, 252, 255
 HINFO = 13
@@ -33,6 +33,9 @@ _OPT = struct.Struct("!BHHBBHH")  # root, type, size, extended rcode, version, f
 _OPTION = struct.Struct("!HH")
 
 EDNS_FLAG, DO_FLAG, CD_FLAG = 1, 2, 4
+
+_WHOLE_COOKIE = b"\0\x1c\0\x0a\0\x18"  # data length, code and length of a record with one such option
+_CLIENT_COOKIE = b"\0\x0c\0\x0a\0\x08"
 
 
 class WireError(ValueError):
@@ -54,16 +57,17 @@ class Query:
     """One question as it was asked. Made once, then only read."""
 
     flags: int
-    question: bytes  # as it was asked, case kept: QNAME, QTYPE, QCLASS
+    question: bytes  # as it was asked, case kept: QNAME, QTYPE, QCLASS; empty: only a cookie is asked for
     name: bytes  # lower-cased wire QNAME
     qtype: int
     qclass: int
     edns: bool
     size: int  # what the sender can take over UDP: 512 without EDNS, never less
     do: bool
-    plain: bool  # no EDNS options: the same question will come again with the same bytes
+    plain: bool  # no EDNS option but a cookie at the very end: without it, the same bytes will come again
     cookie: bytes
     structured: bool = False  # the sender understands structured errors
+    extra: bool = False  # it has a record other than OPT in its additional section
 
     @property
     def key(self) -> bytes:
@@ -84,8 +88,10 @@ def read_query(data: bytes) -> Query:
         raise WireError("an opcode other than QUERY", NOTIMP)
     if flags & TC:
         raise WireError("a truncated query", FORMERR)
-    if questions != 1 or answers or authority or additional > 2:
+    if questions > 1 or answers or authority or additional > 2:
         raise WireError("section counts that no query has", FORMERR)
+    if not questions:
+        return _read_cookie_only(data, flags, additional)
     end = _plain_name_end(data)
     if end + 4 > len(data):
         raise WireError("the question ends early", FORMERR)
@@ -95,6 +101,25 @@ def read_query(data: bytes) -> Query:
     query = Query(flags, question, name, qtype, qclass, False, 512, False, True, b"")
     _read_additional(data, end + 4, additional, query)
     return query
+
+
+def _read_cookie_only(data: bytes, flags: int, additional: int) -> Query:
+    """Return a query without a question, which must have a cookie (RFC 7873 §5.4)."""
+    query = Query(flags, b"", b"", 0, IN, False, 512, False, True, b"")
+    _read_additional(data, HEAD, additional, query)
+    if not query.cookie:
+        raise WireError("no question and no cookie", FORMERR, edns=query.edns)
+    return query
+
+
+def without_cookie(rest: bytes) -> bytes | None:
+    """Return what follows a query's id with the cookie taken out, when its last record ends with nothing but one (8 or
+    24 octets, which is all that there is); else None. The bytes need not be a query yet."""
+    if rest[-30:-24] == _WHOLE_COOKIE:
+        return rest[:-30] + b"\0\0"
+    if rest[-14:-8] == _CLIENT_COOKIE:
+        return rest[:-14] + b"\0\0"
+    return None
 
 
 def _plain_name_end(data: bytes) -> int:
@@ -125,6 +150,8 @@ def _read_additional(data: bytes, at: int, count: int, query: Query) -> None:
             if query.edns or data[owner]:
                 raise WireError("two OPT records, or one that is not at the root", FORMERR, question=query.question)
             _read_opt(data, at, length, rclass, ttl, query)
+        else:
+            query.extra = True
         at += length
     if at != len(data):
         raise WireError("bytes after the last record", FORMERR, edns=query.edns, question=query.question)
@@ -136,8 +163,9 @@ def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Que
     query.do = bool(ttl & DO)
     if ttl >> 16 & 0xFF:
         raise WireError("an EDNS version above ours", BADVERS, edns=True, question=query.question)
-    query.plain = length == 0
     end = at + length
+    if length:
+        query.plain = end == len(data) and not query.extra and without_cookie(data[at - 2 :]) == b"\0\0"
     while at < end:
         if at + 4 > end:
             raise WireError("an EDNS option ends early", FORMERR, edns=True, question=query.question)

@@ -12,21 +12,26 @@ from blocklists.decide import NO_GRANTS, decide
 from blocklists.policy import FOREVER, Verdict
 from blocklists.rules import Rules
 from resolver.answers import Answer
-from resolver.wire import patch_ttls
+from resolver.wire import COOKIE, option, patch_ttls
 
 MAX_VARIANTS = 4  # different bytes of one question (0x20 case, EDNS sizes) that the first level knows
 MAX_VERDICTS = 16_384  # per view and generation; there are two
 
 NO_CAP = 0x7FFFFFFF
 
+_OPT_LENGTH = 9  # where an OPT record's length stands in it
+_ROOM = 512 - 2 - 28  # octets behind the id that leave room for a cookie in what every client can take
+
 
 class Fast:
-    """First level: what follows the id, ready to send until `until` (seconds since 1970)."""
+    """First level: what follows the id, ready to send until `until` (seconds since 1970). `opt` is where the length of
+    the OPT record that ends it stands, so that a cookie can be put behind; 0: there is none, or no room for one."""
 
-    __slots__ = ("blocked", "hits", "record", "tail", "until")
+    __slots__ = ("blocked", "hits", "opt", "record", "tail", "until")
 
-    def __init__(self, tail: bytes, until: float, record: bytes, blocked: int) -> None:
+    def __init__(self, tail: bytes, until: float, record: bytes, blocked: int, opt: int) -> None:
         self.tail = tail
+        self.opt = opt
         self.until = until
         self.record = record
         self.blocked = blocked
@@ -153,16 +158,32 @@ class Memo:
             entries[key] = finished
 
 
-def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, until: float) -> None:
-    """Put the bytes of an assembled answer into the first level of `view`, under the question's bytes after its id."""
+def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, until: float, opt: int) -> None:
+    """Put the bytes of an assembled answer into the first level of `view`, under the question's bytes after its id;
+    both without a cookie."""
     fast = view.fast.get(rest)
     if fast is not None:
         fast.tail = tail
         fast.until = until
+        fast.opt = opt
     elif len(finished.variants) < MAX_VARIANTS:
-        fast = Fast(tail, until, finished.record, finished.blocked)
+        fast = Fast(tail, until, finished.record, finished.blocked, opt)
         view.fast[rest] = fast
         finished.variants.append((view.fast, rest, fast))
+
+
+def room_for_cookie(tail: bytes, opt: bytes) -> int:
+    """Return `Fast.opt` for an assembled answer that should end with the OPT record `opt`."""
+    if len(tail) > _ROOM or not tail.endswith(opt):
+        return 0
+    return len(tail) - len(opt) + _OPT_LENGTH
+
+
+def put_cookie(fast: Fast, cookie: bytes) -> bytes:
+    """Return the bytes of `fast` with a COOKIE option of `cookie` at the end of its OPT record."""
+    tail, at = fast.tail, fast.opt
+    length = len(tail) - at - 2 + 4 + len(cookie)
+    return tail[:at] + length.to_bytes(2, "big") + tail[at + 2 :] + option(COOKIE, cookie)
 
 
 def _forget_variants(finished: Finished) -> None:

@@ -20,9 +20,10 @@ from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
 from resolver.config import ResolverConfig
+from resolver.cookies import CLIENT, RENEW, Cookies
 from resolver.engine.asking import Asking, Question, Waiter, random_case
 from resolver.engine.judge import Judge
-from resolver.engine.memo import Fast, Finished, View, remember_variant
+from resolver.engine.memo import Fast, Finished, View, put_cookie, remember_variant, room_for_cookie
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
 from resolver.reply import read_reply
 from resolver.wire import Query, WireError
@@ -38,9 +39,12 @@ _UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
 class Client:
     """One asker, as one source and one install see it."""
 
-    __slots__ = ("allowed", "fast", "prefix", "view")
+    __slots__ = ("address", "allowed", "cookie", "cookie_until", "fast", "prefix", "view")
 
-    def __init__(self, allowed: bool, view: View | None, prefix: bytes) -> None:
+    def __init__(self, address: bytes, allowed: bool, view: View | None, prefix: bytes) -> None:
+        self.address = address  # packed; what cookies are bound to
+        self.cookie = b""  # the last whole one that it returned and that is not due for renewal until
+        self.cookie_until = 0.0
         self.allowed = allowed
         self.view = view
         self.prefix = prefix
@@ -57,6 +61,7 @@ class Engine:
         self._asking = Asking(
             len(config.upstreams), config.upstream_timeout, config.upstream_tries, config.max_inflight
         )
+        self._cookies = Cookies(config.cookie_secrets, config.cookie_seed)
         self._trust_ad = all(ipaddress.ip_address(one.address).is_loopback for one in config.upstreams)
         self._allow = [ipaddress.ip_network(text) for text in config.allow]
         self._sources: list[Source] = []
@@ -151,6 +156,11 @@ class Engine:
         if peer[1] == 0:  # source port 0: nobody can be there
             counters.dropped += 1
             return None
+        client = source.clients.get(peer[0])
+        if client is not None and not source.stream:
+            tail = self._with_cookie(data, client, now, halves)
+            if tail is not None:
+                return tail
         try:
             query = wire.read_query(data)
         except WireError as error:
@@ -159,25 +169,73 @@ class Engine:
                 return None
             counters.formerr += 1
             return wire.error_tail(data, error, self._config.udp_size)
-        client = source.clients.get(peer[0]) or self._client(source, peer[0])
+        if client is None:
+            client = self._client(source, peer[0])
         refusal = self._refusal(query, client)
         if refusal is not None:
-            return self._assembled(query, refusal, b"", source)
+            return self._assembled(query, refusal, b"", source, client)
         view = client.view
         assert view is not None
         finished = self._judge.remembered(query, view, now)
         if finished is None:
             return self._wait(query, data[:2], source, peer, client, now, halves, output)
         body, until = finished.body(now)
-        tail = self._assembled(query, finished.answer, body, source)
+        tail = self._assembled(query, finished.answer, body, source, client)
         if finished.hits and query.plain and not source.stream and until > now:
-            remember_variant(finished, view, data[2:], tail, until)
+            self._remember(query, finished, view, data[2:], body, until)
         self._note(finished, client, halves)
         return tail
+
+    def _with_cookie(self, data: bytes, client: Client, now: float, halves: list[bytes]) -> bytes | None:
+        """The first level for a query whose bytes differ from others' in nothing but a cookie."""
+        rest = wire.without_cookie(data[2:])
+        if rest is None:
+            return None
+        fast = client.fast.get(rest)
+        if fast is None or now >= fast.until or not fast.opt:
+            return None
+        fast.hits += 1
+        counters = self._counters
+        counters.memo_hits += 1
+        counters.blocked += fast.blocked
+        counters.allowed += 1 - fast.blocked
+        halves.append(client.prefix)
+        halves.append(fast.record)
+        return put_cookie(fast, self._cookie(data[len(rest) + 6 :], client, now))
+
+    def _cookie(self, given: bytes, client: Client, now: float) -> bytes:
+        """The whole cookie to return for the one that was `given`: the same, unless it is not ours or gets old."""
+        if now < client.cookie_until and given == client.cookie:
+            return given
+        until = self._cookies.good_until(given, client.address, now) - RENEW
+        if until > now:
+            client.cookie = given
+            client.cookie_until = until
+            return given
+        return self._cookies.make(given[:CLIENT], client.address, now)
+
+    def _remember(self, query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float) -> None:
+        """Put the answer into the first level, without a cookie, so that it serves everybody."""
+        size = self._config.udp_size
+        answer = finished.answer
+        tail = answers.assemble(query, answer, body, min(query.size, size), size, self._trust_ad)
+        opt = room_for_cookie(tail, wire.opt_record(size, query.do, answer.ede, answer.rcode)) if query.edns else 0
+        if query.cookie:
+            bare = wire.without_cookie(rest)
+            if bare is None:
+                return
+            rest = bare
+        elif query.extra:
+            opt = 0
+        remember_variant(finished, view, rest, tail, until, opt)
 
     def _refusal(self, query: Query, client: Client) -> Answer | None:
         """The message table from class and type on: the answer to a question that is not looked at, else None."""
         counters = self._counters
+        if not query.question and client.allowed:
+            given = query.cookie
+            wrong = len(given) > CLIENT and not self._cookies.good_until(given, client.address, self._now)
+            return answers.failure(wire.BADCOOKIE if wrong else 0)
         if query.qtype in _META:
             counters.formerr += 1
             return answers.failure(wire.FORMERR)
@@ -209,13 +267,16 @@ class Engine:
             prefix = querylog.client_half(address.packed, group)
         if len(source.clients) >= MAX_CLIENTS:
             source.clients.clear()
-        client = source.clients[who] = Client(allowed, view, prefix)
+        client = source.clients[who] = Client(address.packed, allowed, view, prefix)
         return client
 
-    def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source) -> bytes:
+    def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source, client: Client) -> bytes:
         size = self._config.udp_size
         limit = 0xFFFF if source.stream else min(query.size, size)
-        return answers.assemble(query, answer, body, limit, size, self._trust_ad)
+        cookie = b""
+        if query.cookie:
+            cookie = wire.option(wire.COOKIE, self._cookie(query.cookie, client, self._now))
+        return answers.assemble(query, answer, body, limit, size, self._trust_ad, cookie)
 
     def _note(self, finished: Finished, client: Client, halves: list[bytes]) -> None:
         counters = self._counters
@@ -256,7 +317,7 @@ class Engine:
         self._counters.servfail += 1
         halves.append(client.prefix)
         halves.append(querylog.tail_half(query.name, query.qtype, wire.SERVFAIL, _UNDECIDED))
-        return self._assembled(query, answers.failure(wire.SERVFAIL, answers.EDE_NETWORK), b"", source)
+        return self._assembled(query, answers.failure(wire.SERVFAIL, answers.EDE_NETWORK), b"", source, client)
 
     def upstream(self, arrivals: list[Arrival], now: float) -> Output:
         """Take what came from upstream, matched by socket, id and question; the replies are in `late`."""
@@ -349,5 +410,6 @@ class Engine:
                 continue
             finished = self._judge.judged(query, answer, client.view, now, now - asked_at)
             body, _ = finished.body(now)
-            output.late.append((source, number + self._assembled(query, finished.answer, body, source), peer))
+            tail = self._assembled(query, finished.answer, body, source, client)
+            output.late.append((source, number + tail, peer))
             self._note(finished, client, halves)

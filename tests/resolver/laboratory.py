@@ -21,6 +21,7 @@ CONFIG = ResolverConfig(
     listen=(Endpoint("127.0.0.1", 5300),),
     upstreams=(Endpoint("127.0.0.1", 5301), Endpoint("127.0.0.1", 5302)),
     state=Path("unused"),
+    cookie_seed=b"seed" * 8,
 )
 NOW = 1_800_000_000.0
 

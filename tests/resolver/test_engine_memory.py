@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from blocklists.policy import Window
 from blocklists.snapshot import Snapshot
 from resolver import wire
-from tests.resolver.laboratory import NOW, STAFF, STRANGER, STUDENT, Laboratory, make_snapshot_of
+from resolver.cookies import Cookies
+from tests.resolver.laboratory import CONFIG, NOW, STAFF, STRANGER, STUDENT, Laboratory, make_snapshot_of
 from tests.resolver.messages import ask, reply
 from tests.support import custom_block, grant
 
@@ -41,12 +42,14 @@ SNAPSHOTS: tuple[Snapshot, ...] = (
     ),
 )
 
+WHOLE = Cookies((), CONFIG.cookie_seed).make(b"12345678", b"\x0a\1\0\7", NOW)  # the student's
+
 QUESTIONS = st.tuples(
     st.sampled_from(NAMES),
     st.sampled_from(("A", "A", "A", "AAAA", "ANY")),
     st.sampled_from((STUDENT, STUDENT, STAFF, STRANGER)),
     st.booleans(),  # upper case
-    st.sampled_from(("plain", "edns", "do", "small", "cookie")),
+    st.sampled_from(("plain", "edns", "do", "small", "cookie", "whole cookie")),
     st.booleans(),  # TCP
     st.sampled_from((0.0, 0.0, 0.0, 0.4, 1.0, 2.7, 11.0)),  # seconds since the question before
 )
@@ -64,7 +67,8 @@ def query(name: str, qtype: str, upper: bool, kind: str) -> bytes:
             return ask(text, qtype, use_edns=0, want_dnssec=True, flags=wire.RD | wire.AD)
         case "small":
             return ask(text, qtype, use_edns=0, payload=512)
-    return ask(text, qtype, use_edns=0, options=[dns.edns.GenericOption(10, b"12345678")])
+    given = b"12345678" if kind == "cookie" else WHOLE
+    return ask(text, qtype, use_edns=0, options=[dns.edns.GenericOption(10, given)])
 
 
 def answer(laboratory: Laboratory, data: bytes, client: str, tcp: bool) -> bytes:

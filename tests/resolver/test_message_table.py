@@ -46,6 +46,8 @@ ROWS = [
     ("opcode 15", raw(0x7800), "NOTIMP", False, False, []),
     ("two questions", raw(counts=(2, 0, 0, 0), rest=QUESTION * 2), "FORMERR", False, False, []),
     ("no question, no cookie", raw(counts=(0, 0, 0, 0), rest=b""), "FORMERR", False, False, []),
+    ("no question, a cookie", raw(counts=(0, 0, 0, 1), rest=option(10, b"c" * 8)), "NOERROR", True, False, []),
+    ("no question, a bad cookie", raw(counts=(0, 0, 0, 1), rest=option(10, b"c" * 24)), "BADCOOKIE", True, False, []),
     ("ANCOUNT 1", raw(counts=(1, 1, 0, 0)), "FORMERR", False, False, []),
     ("NSCOUNT 1", raw(counts=(1, 0, 1, 0)), "FORMERR", False, False, []),
     ("ARCOUNT 3", raw(counts=(1, 0, 0, 3), rest=QUESTION + OPT * 3), "FORMERR", False, False, []),
@@ -142,10 +144,10 @@ def test_a_row(
         assert opt is None or (message.opt is not None) is opt
         assert bool(message.question) is question
         assert codes(message) == ede
-        if rcode == "NOERROR":
+        if rcode == "NOERROR" and question:
             assert message.answer
         else:
-            assert len(data) <= len(query) + len(OPT) + 6 * len(ede)
+            assert len(data) <= len(query) + len(OPT) + 6 * len(ede) + (16 if "cookie" in title else 0)
 
 
 def test_a_client_outside_the_allowed_networks_is_refused(tmp_path: Path) -> None:
