@@ -31,6 +31,7 @@ from portal.api import (
     changes,
     district,
     docs,
+    exceptions,
     explain,
     grants,
     health,
@@ -174,5 +175,6 @@ def _api() -> tuple[APIRouter, ...]:
         levers.router,
         blocks.router,
         changes.router,
+        exceptions.router,
         people.router,
     )

@@ -134,6 +134,8 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
     sections.append(Section("Requests and grants", tuple(work)))
     if access.may_see_district(actor):
         district = [link("/set-up", "Set-up", "done"), link("/district", "Sites and groups", "groups")]
+        district += [link("/changes", "What is blocked", "shut"), link("/exceptions", "Exceptions", "open")]
+        district += [link("/corrections", "Corrections", "yes"), link("/blocks", "Custom blocks", "lock")]
         district += [link("/brakes", "Brakes", "brake"), link("/modes", "Modes", "alert")]
         district.append(link("/nodes", "Resolvers", "nodes"))
         if access.may_administer(actor):

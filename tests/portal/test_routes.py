@@ -23,6 +23,7 @@ from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
 from portal.models.delivery import Node
+from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.words import Role
 from portal.people import TokenDraft, UserDraft
 from portal.rule_book import Line
@@ -46,6 +47,8 @@ TEXT = {"revision": 1, "text": "x"}
 GROUP = {"site": "edison", "audience": "staff"}
 BLOCK = {"name": "a.example", "sites": ["*"], "audiences": ["staff"], "reason": "x", "review_on": "2020-01-01"}
 CHANGE = {"lines": [{"scope": "district/staff", "thing": "category/messaging", "say": "block"}], "reason": "x"}
+EXCEPT = BLOCK | {"kind": "safety", "names": ["a.example"]}
+del EXCEPT["name"]
 FIX = {"name": "a.example", "lists": ["*"], "reason": "", "review_on": "2020-01-01"}
 
 
@@ -68,6 +71,9 @@ API = {
     "PATCH changes/{number}": Row(CHIEF, {"action": "discard", "revision": 9}),
     "POST changes": Row(CHIEF, CHANGE),
     "POST changes/preview": Row(DESK, {"lines": CHANGE["lines"]}),
+    "GET exceptions": Row(DESK),
+    "PATCH exceptions/{number}": Row(CHIEF, {"review_on": "2020-01-01"}),
+    "POST exceptions": Row(CHIEF, EXCEPT),
     "GET evidence": Row(EVERYBODY),
     "GET explain": Row(EVERYBODY),
     "GET grants": Row(EVERYBODY),
@@ -128,6 +134,19 @@ PAGES = {
     "GET /audit": Row(AUDIT),
     "GET /audit.csv": Row(AUDIT),
     "GET /brakes": Row(DESK),
+    "GET /blocks": Row(DESK),
+    "GET /changes": Row(DESK),
+    "GET /changes/{number}": Row(DESK),
+    "GET /corrections": Row(DESK),
+    "GET /exceptions": Row(DESK),
+    "POST /blocks": Row(CHIEF),
+    "POST /blocks/{number}/end": Row(CHIEF),
+    "POST /changes": Row(CHIEF),
+    "POST /changes/{number}": Row(CHIEF, {"action": "discard", "revision": "9"}),
+    "POST /corrections": Row("ra"),
+    "POST /corrections/{number}": Row("ra", {"action": "end"}),
+    "POST /exceptions": Row(CHIEF),
+    "POST /exceptions/{number}/review": Row(CHIEF),
     "GET /desk": Row(DESK),
     "GET /desk/events": Row(DESK),
     "GET /desk/{number}": Row(DESK),
@@ -268,6 +287,7 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
     modes.prepare(session, actors["a"], now, mode, catalogue)
     modes.start(session, actors["a"], now, 1, "x")
     changes.draft(session, actors["a"], now, [Line("district/staff", "category/messaging", "block")], "x")
+    session.add(OperationalException(grant_id=1, kind=ExceptionKind.SAFETY, review_on=tomorrow))
     session.add(Node(name="n", credential_hash="x", enrolled_at=int(now)))
     return users, tokens
 
