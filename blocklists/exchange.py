@@ -10,6 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+ENOUGH = 5  # devices: counts over fewer are shown to nobody
+MAX_CATEGORIES = 8  # of a group's hour, the most blocked ones
+
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=256)]
 Short = Annotated[str, Field(min_length=1, max_length=200)]
@@ -74,6 +77,47 @@ class Nack(_Message):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Devices = Annotated[int, Field(ge=0, le=ENOUGH)]  # how many there were, counted up to this many
+
+
+class MinuteCount(_Message):
+    """What was asked in one minute, `at` its start in seconds since 1970."""
+
+    at: Annotated[int, Field(ge=0, le=2**53)]
+    queries: Count
+    blocked: Count
+
+
+class CategoryCount(_Message):
+    category: Short
+    blocked: Count
+    devices: Devices
+
+
+class GroupHour(_Message):
+    """What one group asked in one clock hour; `hour` is its start. `forwarder`: one address asks like a server that
+    forwards for others."""
+
+    hour: Annotated[int, Field(ge=0, le=2**53)]
+    group: Short
+    queries: Count
+    blocked: Count
+    bypass: Count
+    devices: Devices
+    bypass_devices: Devices
+    forwarder: bool
+    categories: Annotated[list[CategoryCount], Field(max_length=MAX_CATEGORIES)]
+
+
+class Sight(_Message):
+    """What a node counted: the last half hour, and (not with every status) each group's present and last hour. Counts
+    only; no client is named."""
+
+    minutes: Annotated[list[MinuteCount], Field(max_length=60)]
+    groups: Annotated[list[GroupHour], Field(max_length=4000)]
+
+
 class NodeStatus(_Message):
     """A node's health. `version` and `digest` are what its workers serve now; None before the first snapshot."""
 
@@ -87,3 +131,4 @@ class NodeStatus(_Message):
     cached: Annotated[int, Field(ge=0)] = 0  # answered at once, from memo or cache
     listening: Annotated[list[Short], Field(max_length=64)]
     last_error: Annotated[str, Field(max_length=500)] = ""
+    sight: Sight | None = None

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer
 from blocklists.policy import EVERY_SITE
-from portal import audit, succession
+from portal import audit, sight, succession
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
@@ -192,9 +192,18 @@ def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat
             .values(
                 last_seen_at=heartbeat.at_ms // 1000,
                 skew_ms=round(heartbeat.status.clock * 1000) - heartbeat.at_ms,
-                status=heartbeat.status.model_dump(mode="json"),
+                status=_without_groups(heartbeat.status).model_dump(mode="json"),
             )
         )
+        if heartbeat.status.sight is not None:
+            sight.keep(session, node_id, heartbeat.status.sight)
+
+
+def _without_groups(status: NodeStatus) -> NodeStatus:
+    """What groups asked is kept by the hour, not with the node."""
+    if status.sight is None:
+        return status
+    return status.model_copy(update={"sight": status.sight.model_copy(update={"groups": []})})
 
 
 def in_force(session: Session, grant: GrantRow, now: float) -> InForce:

@@ -28,6 +28,7 @@ import zstandard
 from pydantic import BaseModel, ValidationError
 
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer
+from resolver import aggregates
 from resolver.children import receive, send
 from resolver.enrolment import Identity, is_loopback, read_identity, said
 from resolver.keyring import Keyring
@@ -38,6 +39,7 @@ log = logging.getLogger("schoolgate.resolver.subscription")
 
 SILENCE_LIMIT = 15.0  # the portal writes every 5 s; a stream without a byte for so long is dead
 STATUS_EVERY = 5.0
+GROUPS_EVERY = 15.0  # what groups asked goes along this often
 AGAIN_AFTER = 30.0  # seconds until a refused offer is tried again, when the reason may pass
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 15.0
@@ -50,16 +52,17 @@ def run(state: Path, channel: socket.socket, lifeline: int) -> int:
     identity = read_identity(state)
     channel.setblocking(False)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would write a line for every call
-    return asyncio.run(Subscription(PolicyStore(state), identity, channel).follow(lifeline))
+    return asyncio.run(Subscription(state, identity, channel).follow(lifeline))
 
 
 class Subscription:
     """One node's conversation with its portal. `channel` leads to the supervisor."""
 
-    def __init__(self, store: PolicyStore, identity: Identity, channel: socket.socket) -> None:
-        self._store = store
+    def __init__(self, state: Path, identity: Identity, channel: socket.socket) -> None:
+        self._state = state
+        self._store = PolicyStore(state)
         self._identity = identity
-        self._keys = Keyring(store.state, identity)
+        self._keys = Keyring(state, identity)
         self._channel = channel
         self._api = f"{identity.portal}/api/v1/node"
         self._headers = {"Authorization": f"Bearer {identity.credential}"}
@@ -289,10 +292,14 @@ class Subscription:
     # What the portal is told
 
     async def _report(self, client: httpx.AsyncClient) -> None:
+        groups_at = 0.0
         while True:
             self._say()  # a supervisor that hears nothing takes this process for stuck
             if self._health:
-                status = NodeStatus(clock=time.time(), **self._health)
+                groups = time.monotonic() >= groups_at
+                groups_at = time.monotonic() + GROUPS_EVERY if groups else groups_at
+                sight = await asyncio.to_thread(aggregates.sight, self._state, groups=groups)
+                status = NodeStatus(clock=time.time(), sight=sight, **self._health)
                 with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected):
                     await self._post(client, "status", status)
             await asyncio.sleep(STATUS_EVERY if self._health else 0.2)

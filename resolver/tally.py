@@ -23,12 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blocklists.exchange import ENOUGH
 from blocklists.policy import Action, ReasonKind
 from resolver import durable
 from resolver.querylog import ACTIONS, REASONS
 
 FILE = "sight.json"
-ENOUGH = 5  # devices: counts over fewer are shown to nobody
 MINUTES = 30
 MAX_TOTALS = 20_000  # keys; what comes later counts under the category and type `other`
 MAX_GROUPS = 2_000

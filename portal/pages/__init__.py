@@ -26,6 +26,7 @@ from portal.pages import (
     setup,
     sign_in,
     tokens,
+    traffic,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -44,6 +45,7 @@ for _feature in (
     setup,
     modes,
     nodes,
+    traffic,
     restored,
     people,
     tokens,

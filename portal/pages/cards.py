@@ -16,6 +16,7 @@ from blocklists.policy import Audience, Entry, Hours
 from portal import delivery, district
 from portal.delivery import InForce, Standing
 from portal.grants import GrantView
+from portal.models.district import CategoryRow
 from portal.models.levers import GrantRow
 from portal.pages import frame, times, words
 from portal.pages.words import Tone, Word
@@ -67,6 +68,10 @@ def cards(session: Session, views: Iterable[GrantView], now: float) -> tuple[Car
 
 def site_names(session: Session) -> dict[str, str]:
     return {site.id: site.name for site in district.sites(session)}
+
+
+def category_titles(session: Session) -> dict[str, str]:
+    return {row.id: row.title for row in session.exec(select(CategoryRow))}
 
 
 def _card(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo) -> Card:

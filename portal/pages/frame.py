@@ -137,7 +137,8 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
         district += [link("/changes", "What is blocked", "shut"), link("/exceptions", "Exceptions", "open")]
         district += [link("/corrections", "Corrections", "yes"), link("/blocks", "Custom blocks", "lock")]
         district += [link("/brakes", "Brakes", "brake"), link("/modes", "Modes", "alert")]
-        district.append(link("/nodes", "Resolvers", "nodes"))
+        district += [link("/nodes", "Resolvers", "nodes"), link("/traffic", "Traffic", "traffic")]
+        district.append(link("/signals", "Bypass signals", "alert"))
         if access.may_administer(actor):
             district.append(link("/people", "People", "people"))
         sections.append(Section("District", tuple(district)))

@@ -34,6 +34,8 @@ PAGES = {
         "/blocks",
         "/modes",
         "/nodes",
+        "/traffic",
+        "/signals",
         "/audit",
         "/about",
         "/nowhere",

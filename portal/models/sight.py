@@ -1,0 +1,36 @@
+"""Tables of what resolvers counted, and of the short codes that the page "Why was this blocked?" gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column
+from sqlmodel import Field, SQLModel
+
+
+class GroupHourRow(SQLModel, table=True):
+    """One group in one clock hour at one node, counts only. Devices are counted up to five."""
+
+    __tablename__ = "group_hour"
+
+    node_id: int = Field(foreign_key="node.id", primary_key=True)
+    hour: int = Field(sa_type=BigInteger, primary_key=True)  # its start
+    group: str = Field(primary_key=True)
+    queries: int = Field(default=0, sa_type=BigInteger)
+    blocked: int = Field(default=0, sa_type=BigInteger)
+    bypass: int = Field(default=0, sa_type=BigInteger)
+    devices: int = 0
+    bypass_devices: int = 0
+    forwarder: bool = False
+    categories: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+
+
+class BlockedCode(SQLModel, table=True):
+    """A short code for a blocked name and the place where it is blocked, to be read out or typed into a request."""
+
+    __tablename__ = "blocked_code"
+
+    code: str = Field(primary_key=True)
+    name: str
+    group: str  # empty: the address was in none
+    made_at: int = Field(sa_type=BigInteger, index=True)

@@ -1,0 +1,147 @@
+"""What nodes counted: kept by the hour, summed by building, and never shown over fewer than five devices."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlmodel import Session, select
+
+from blocklists.exchange import CategoryCount, GroupHour, MinuteCount, NodeStatus, Sight
+from blocklists.policy import UNASSIGNED
+from portal import delivery, sessions, sight
+from portal.access import SYSTEM
+from portal.database import reading, transaction
+from portal.delivery import Heartbeat
+from portal.models.delivery import Node
+from portal.models.people import User
+from portal.models.sight import GroupHourRow
+from portal.pages import traffic
+from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
+from tests.resolver.fake_portal import until
+
+HOUR = int(time.time()) // 3600 * 3600
+
+
+def hour(group: str, queries: int = 100, devices: int = 5, at: int = HOUR, **more: Any) -> GroupHour:
+    categories = [CategoryCount(category="social-media", blocked=40, devices=devices)]
+    values = {"blocked": 40, "bypass": 0, "bypass_devices": 0, "forwarder": False, "categories": categories, **more}
+    return GroupHour(hour=at, group=group, queries=queries, devices=devices, **values)
+
+
+def told(session: Session, node: int, *groups: GroupHour) -> None:
+    minute = int(time.time()) // 60 * 60 - 60
+    minutes = [MinuteCount(at=minute, queries=1200, blocked=300)]
+    status = NodeStatus(
+        version=None,
+        digest=None,
+        workers=1,
+        workers_ready=1,
+        clock=time.time(),
+        queries=1000,
+        blocked=10,
+        cached=700,
+        listening=[],
+        sight=Sight(minutes=minutes, groups=list(groups)),
+    )
+    delivery.write_heartbeats(session, [(node, Heartbeat(status, int(time.time() * 1000)))])
+
+
+@pytest.fixture
+def served(tmp_path: Path):  # type: ignore[no-untyped-def]
+    config = config_in(tmp_path, free_port())
+    engine = founded(config)
+    with transaction(engine) as session:
+        session.add_all([Node(name=f"edison-{n}", credential_hash=str(n), enrolled_at=1) for n in (1, 2)])
+    with serving(config, engine) as portal:
+        until(lambda: httpx.get(f"{portal.url}/readyz").status_code == 200)
+        yield portal
+    engine.dispose()
+
+
+def get(served: Served, path: str) -> str:
+    with transaction(served.wired.engine) as session:
+        user = session.exec(select(User)).one()
+        user.demo = True
+        session.add(user)
+        signed = sessions.sign_in_demo(session, user.id or 0, time.time(), 1, True)
+    answer = httpx.get(f"{served.url}{path}", cookies={sessions.COOKIE: signed.secret})
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_of_two_figures_for_one_hour_the_larger_is_kept_and_groups_stay_out_of_the_node_s_row(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour("edison/students", 100), hour("edison/students", 50, at=HOUR - 3600))
+        told(session, 1, hour("edison/students", 120, forwarder=True))
+        told(session, 1, hour("edison/students", 7))  # its state folder was emptied
+        rows = session.exec(select(GroupHourRow).order_by(GroupHourRow.hour)).all()
+        assert [(row.queries, row.forwarder) for row in rows] == [(50, False), (120, True)]
+        node = session.get(Node, 1)
+        assert node is not None
+        assert node.status["sight"]["groups"] == []
+
+
+def test_old_hours_are_forgotten_when_a_new_one_begins(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour("edison/students", at=HOUR - sight.KEEP - 3600))
+        told(session, 1, hour("edison/students"))
+        assert [row.hour for row in session.exec(select(GroupHourRow))] == [HOUR]
+
+
+def test_buildings_come_by_their_signals_and_clients_of_no_group_last(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour("edison/students", bypass=9, bypass_devices=5), hour(UNASSIGNED), hour("gone/staff"))
+        told(session, 2, hour("edison/students", bypass=2, bypass_devices=1), hour("edison/staff", devices=2))
+    with reading(served.wired.engine) as session:
+        found = sight.buildings(session, SYSTEM, time.time())
+    assert [one.name for one in found] == ["Edison", "No group"]
+    edison = found[0]
+    assert (edison.all.queries, edison.all.bypass) == (200, 11)  # the one group with two devices is not to be found by subtraction
+    assert {audience: counts.hidden for audience, counts in edison.groups} == {"staff": True, "students": False}
+
+
+def test_two_nodes_with_four_devices_each_are_not_eight_devices(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour("edison/students", devices=4))
+        told(session, 2, hour("edison/students", devices=4))
+    with reading(served.wired.engine) as session:
+        (edison,) = sight.buildings(session, SYSTEM, time.time())
+    assert edison.all.hidden
+
+
+def test_the_pages_show_counts_and_none_below_five_devices(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour("edison/students", 4321, bypass=77, bypass_devices=3, forwarder=True))
+        told(session, 2, hour("edison/staff", 1234, devices=3))
+    page = get(served, "/traffic")
+    assert "20 " in page.replace("\n", " ") and "<b>20</b>" in page
+    assert "<polygon" in page and "Social media" in page
+    assert page.count("Fewer than five devices have asked it") == 1
+    assert "1,234" not in page
+    page = get(served, "/signals")
+    assert "from fewer than five devices" in page and "77" not in page.split("<main")[1].split("</main")[0]
+    assert "1,234" not in page
+    assert "One address asks like a forwarder" in page
+    assert "in no group" not in page
+
+
+def test_clients_of_no_group_are_named_with_their_counts(served: Served) -> None:
+    with transaction(served.wired.engine) as session:
+        told(session, 1, hour(UNASSIGNED, 2468))
+    page = get(served, "/signals?days=7")
+    assert "Some clients are in no group" in page and "2,468" in page
+
+
+def test_a_chart_leaves_the_present_minute_out_and_fills_silent_ones() -> None:
+    now = 100_000 * 60 + 30
+    minutes = [MinuteCount(at=100_000 * 60, queries=999, blocked=0), MinuteCount(at=99_999 * 60, queries=10, blocked=5)]
+    whole = traffic.full(minutes, now)
+    assert (len(whole), whole[-2:], whole[0]) == (traffic.MINUTES, [(10, 5), (999, 0)], (0, 0))
+    chart = traffic.chart(whole)
+    assert chart.peak == 10
+    assert chart.queries.endswith("600,0 600,120")
+    assert "10 questions in the last half hour, 5 of them blocked" in chart.about
