@@ -100,7 +100,10 @@ def test_buildings_come_by_their_signals_and_clients_of_no_group_last(served: Se
         found = sight.buildings(session, SYSTEM, time.time())
     assert [one.name for one in found] == ["Edison", "No group"]
     edison = found[0]
-    assert (edison.all.queries, edison.all.bypass) == (200, 11)  # the one group with two devices is not to be found by subtraction
+    assert (edison.all.queries, edison.all.bypass) == (
+        200,
+        11,
+    )  # the one group with two devices is not to be found by subtraction
     assert {audience: counts.hidden for audience, counts in edison.groups} == {"staff": True, "students": False}
 
 
