@@ -18,13 +18,14 @@ from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
-from sqlmodel import Session
+from sqlmodel import Session, select
 from starlette.responses import HTMLResponse, Response
 
 from blocklists.policy import EVERY_SITE, Audience, Entry, Hours, Match
 from portal import access, queue
 from portal.access import Actor
 from portal.models.district import District
+from portal.models.rules import Logo
 from portal.models.words import State, Use
 from portal.pages import times, words
 from portal.sessions import SignedIn
@@ -58,6 +59,8 @@ class Frame:
     actor: Actor | None
     csrf: str
     nav: tuple[Section, ...]
+    logo: str = ""  # address of the district's own
+    colour: str = ""
     held: bool = False  # restored from a backup: nothing is published until an administrator says so
 
 
@@ -96,9 +99,16 @@ def page(
         actor=actor,
         csrf=cast(str, context.pop("csrf", "")) or ("" if signed_in is None else signed_in.csrf),
         nav=_nav(session, actor, request.url.path),
+        logo=_logo(session),
+        colour=district.colour,
         held=actor is not None and district.held_at is not None,
     )
     return HTMLResponse(_render(template, ZoneInfo(district.zone), frame, context), status)
+
+
+def _logo(session: Session) -> str:
+    digest = session.exec(select(Logo.digest)).first()
+    return f"/logo.png?v={digest[:10]}" if digest else ""
 
 
 def bare(template: str, status: int, /, **context: object) -> Response:
