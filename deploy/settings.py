@@ -102,6 +102,13 @@ class ResolverSection(_Section):
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
+    rate_limit: int = Field(
+        1_000, ge=0, le=10_000_000, description="UDP questions a second, per client and worker; 0: no limit"
+    )
+    rate_burst: int = Field(5_000, ge=0, le=10_000_000, description="UDP questions of a client at once")
+    rate_exempt: list[NetworkText] = Field(
+        ["127.0.0.0/8", "::1/128"], description="networks that are not limited: NAT gateways, forwarders"
+    )
     cookie_secrets: list[SecretText] = Field(
         [], description="secrets of DNS cookies, 32 hex digits each, the first makes them; empty: made and changed here"
     )
@@ -204,6 +211,9 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,
         tcp_connections=section.tcp_connections,
+        rate_limit=section.rate_limit,
+        rate_burst=section.rate_burst,
+        rate_exempt=tuple(section.rate_exempt),
         cookie_secrets=tuple(bytes.fromhex(text) for text in section.cookie_secrets),
         query_log=section.query_log,
         metrics=parse_endpoint(section.metrics) if section.metrics else None,

@@ -52,6 +52,9 @@ class ResolverConfig:
     tcp_idle: float = 10.0
     tcp_connections: int = 1_000  # per worker
     tcp_per_client: int = 50
+    rate_limit: int = 1_000  # questions a second over UDP, per client and worker; 0: no limit
+    rate_burst: int = 5_000
+    rate_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
     cookie_secrets: tuple[bytes, ...] = field(default=(), repr=False)  # 16 octets each; none: derived from the seed
     cookie_seed: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)  # shared by the workers
     query_log: bool = True

@@ -12,43 +12,24 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from typing import Any
 
-from blocklists.clients import parse_address
 from blocklists.policy import Action, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
 from resolver.config import ResolverConfig
-from resolver.cookies import CLIENT, RENEW, Cookies
+from resolver.cookies import CLIENT
+from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
 from resolver.engine.judge import Judge
-from resolver.engine.memo import Fast, Finished, View, put_cookie, remember_variant, room_for_cookie
+from resolver.engine.memo import Finished, View, put_cookie, remember_variant, room_for_cookie
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
 from resolver.reply import read_reply
 from resolver.wire import Query, WireError
 
-MAX_CLIENTS = 65_536  # askers that a source remembers
-
-_NOBODY: dict[bytes, Fast] = {}  # the first level of clients that get no answer from it; stays empty
 _META = frozenset({wire.OPT, wire.TSIG, wire.TKEY})
 _TRANSFERS = frozenset({wire.AXFR, wire.IXFR})
 _UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
-
-
-class Client:
-    """One asker, as one source and one install see it."""
-
-    __slots__ = ("address", "allowed", "cookie", "cookie_until", "fast", "prefix", "view")
-
-    def __init__(self, address: bytes, allowed: bool, view: View | None, prefix: bytes) -> None:
-        self.address = address  # packed; what cookies are bound to
-        self.cookie = b""  # the last whole one that it returned and that is not due for renewal until
-        self.cookie_until = 0.0
-        self.allowed = allowed
-        self.view = view
-        self.prefix = prefix
-        self.fast = view.fast if allowed and view is not None else _NOBODY
 
 
 class Engine:
@@ -61,9 +42,8 @@ class Engine:
         self._asking = Asking(
             len(config.upstreams), config.upstream_timeout, config.upstream_tries, config.max_inflight
         )
-        self._cookies = Cookies(config.cookie_secrets, config.cookie_seed)
+        self._askers = Askers(config, self._judge, self._counters)
         self._trust_ad = all(ipaddress.ip_address(one.address).is_loopback for one in config.upstreams)
-        self._allow = [ipaddress.ip_network(text) for text in config.allow]
         self._sources: list[Source] = []
         self._now = 0.0
         self._version = 0
@@ -119,6 +99,9 @@ class Engine:
         clients = source.clients
         halves: list[bytes] = []
         hits = blocked = 0
+        self._counters.queries += len(datagrams)
+        if not source.stream:
+            datagrams = self._askers.curbed(datagrams, source, now, replies)
         for data, peer in datagrams:
             client = clients.get(peer[0])
             if client is not None:
@@ -135,7 +118,6 @@ class Engine:
             if tail is not None:
                 replies.append((data[:2] + tail, peer))
         counters = self._counters
-        counters.queries += len(datagrams)
         if source.stream:
             counters.tcp += len(datagrams)
         counters.memo_hits += hits
@@ -170,7 +152,7 @@ class Engine:
             counters.formerr += 1
             return wire.error_tail(data, error, self._config.udp_size)
         if client is None:
-            client = self._client(source, peer[0])
+            client = self._askers.find(source, peer[0])
         refusal = self._refusal(query, client)
         if refusal is not None:
             return self._assembled(query, refusal, b"", source, client)
@@ -201,18 +183,7 @@ class Engine:
         counters.allowed += 1 - fast.blocked
         halves.append(client.prefix)
         halves.append(fast.record)
-        return put_cookie(fast, self._cookie(data[len(rest) + 6 :], client, now))
-
-    def _cookie(self, given: bytes, client: Client, now: float) -> bytes:
-        """The whole cookie to return for the one that was `given`: the same, unless it is not ours or gets old."""
-        if now < client.cookie_until and given == client.cookie:
-            return given
-        until = self._cookies.good_until(given, client.address, now) - RENEW
-        if until > now:
-            client.cookie = given
-            client.cookie_until = until
-            return given
-        return self._cookies.make(given[:CLIENT], client.address, now)
+        return put_cookie(fast, self._askers.cookie(data[len(rest) + 6 :], client, now))
 
     def _remember(self, query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float) -> None:
         """Put the answer into the first level, without a cookie, so that it serves everybody."""
@@ -234,7 +205,7 @@ class Engine:
         counters = self._counters
         if not query.question and client.allowed:
             given = query.cookie
-            wrong = len(given) > CLIENT and not self._cookies.good_until(given, client.address, self._now)
+            wrong = len(given) > CLIENT and not self._askers.returned(given, client, self._now)
             return answers.failure(wire.BADCOOKIE if wrong else 0)
         if query.qtype in _META:
             counters.formerr += 1
@@ -253,29 +224,12 @@ class Engine:
             return answers.failure(wire.SERVFAIL, answers.EDE_NOT_READY)
         return None
 
-    def _client(self, source: Source, who: Any) -> Client:
-        """Find out who asks, and remember it until the next install."""
-        host, asked = who if isinstance(who, tuple) else (who, source.asked)
-        address = parse_address(host)
-        allowed = any(address in network for network in self._allow)
-        view = None
-        prefix = b""
-        snapshot = self._judge.snapshot
-        if snapshot is not None:
-            group = snapshot.clients.find(address, parse_address(asked) if asked else None).group
-            view = self._judge.view(group)
-            prefix = querylog.client_half(address.packed, group)
-        if len(source.clients) >= MAX_CLIENTS:
-            source.clients.clear()
-        client = source.clients[who] = Client(address.packed, allowed, view, prefix)
-        return client
-
     def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source, client: Client) -> bytes:
         size = self._config.udp_size
         limit = 0xFFFF if source.stream else min(query.size, size)
         cookie = b""
         if query.cookie:
-            cookie = wire.option(wire.COOKIE, self._cookie(query.cookie, client, self._now))
+            cookie = wire.option(wire.COOKIE, self._askers.cookie(query.cookie, client, self._now))
         return answers.assemble(query, answer, body, limit, size, self._trust_ad, cookie)
 
     def _note(self, finished: Finished, client: Client, halves: list[bytes]) -> None:
@@ -405,7 +359,7 @@ class Engine:
     def _tell(self, question: Question, answer: Answer, now: float, halves: list[bytes], output: Output) -> None:
         """Give `answer` to all who wait for it, each by the policy that is in force for it now."""
         for query, number, source, peer, asked_at in self._asking.finish(question):
-            client = source.clients.get(peer[0]) or self._client(source, peer[0])
+            client = source.clients.get(peer[0]) or self._askers.find(source, peer[0])
             if client.view is None:
                 continue
             finished = self._judge.judged(query, answer, client.view, now, now - asked_at)

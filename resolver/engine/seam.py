@@ -64,6 +64,7 @@ class Counters:
     servfail: int = 0
     full: int = 0
     tcp: int = 0
+    limited: int = 0
     inflight: int = 0
     cache_entries: int = 0
     cache_bytes: int = 0
