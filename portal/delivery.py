@@ -75,6 +75,7 @@ class NodeView:
     offered: int | None
     acked: int | None
     behind: bool  # it has not acknowledged the newest version
+    behind_since: int | None  # seconds: when the first version that it lacks was published; None: it lacks none
     nack_version: int | None
     nack_reason: str
     status: NodeStatus | None
@@ -333,9 +334,18 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
                 offered=offered_version,
                 acked=acked_version,
                 behind=newest is not None and (acked_version or 0) < newest,
+                behind_since=_published_after(session, acked_version or 0, newest),
                 nack_version=refused_version,
                 nack_reason="" if refusal is None else refusal.nack_reason,
                 status=NodeStatus.model_validate(node.status) if node.status else None,
             )
         )
     return tuple(found)
+
+
+def _published_after(session: Session, version: int, newest: int | None) -> int | None:
+    if newest is None or version >= newest:
+        return None
+    wanted = select(func.min(PolicyVersion.published_at_ms)).where(col(PolicyVersion.version) > version)
+    at_ms = session.exec(wanted).one()
+    return None if at_ms is None else at_ms // 1000

@@ -31,6 +31,7 @@ class NodeOut(Answer):
     offered: int | None
     acked: int | None
     behind: bool
+    behind_since: Moment | None
     nack_version: int | None
     nack_reason: str
     status: NodeStatus | None

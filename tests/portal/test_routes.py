@@ -201,6 +201,7 @@ PAGES = {
     "POST /modes/runs/{number}/end": Row(CHIEF),
     "POST /modes/{number}/start": Row(CHIEF),
     "POST /nodes/tokens": Row(CHIEF),
+    "POST /nodes/{number}/retire": Row(CHIEF, {"reason": ""}),
     "POST /restored": Row(CHIEF),
     "POST /requests": Row(WRITERS, {"action": "send"}),
     "POST /requests/{number}/{deed}": Row("o", {"revision": "1"}),

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 
 import pytest
+from sqlmodel import select
 
+from portal import enrolment
+from portal.access import SYSTEM
+from portal.database import transaction
+from portal.models.delivery import Delivery, Node
+from portal.publication import newest_version
 from tests.portal import databases
-from tests.portal.gatehouse import Served
+from tests.portal.gatehouse import FakeNode, Served
 from tests.portal.pages.conftest import SignIn
 from tests.portal.pages.gate import Browser
 from tests.portal.pages.test_asking import ask
@@ -104,6 +111,31 @@ def test_an_enrolment_token_is_shown_once(amir: Browser) -> None:
     assert "sgn_" in amir.text and "shown once" in amir.text
     amir.open("/nodes")
     assert "sgn_" not in amir.text
+
+
+def test_a_resolver_is_retired_with_a_reason_and_alerts_say_what_is_wrong(amir: Browser, portal: Served) -> None:
+    engine, now = portal.wired.engine, time.time()
+    with transaction(engine) as session:
+        fingerprint = portal.wired.keys.current.fingerprint
+        secrets = [enrolment.create_enrolment_token(session, SYSTEM, now, fingerprint) for _ in range(2)]
+    for secret, name in zip(secrets, ("edison-1", "tesla-1"), strict=True):
+        FakeNode.enrolled(portal.url, secret, name)
+    with transaction(engine) as session:
+        first, second = session.exec(select(Node).order_by(Node.id)).all()  # type: ignore[arg-type]
+        first.last_seen_at = second.last_seen_at = int(now)
+        version = newest_version(session)
+        assert version is not None
+        version.published_at_ms = int(now - 300) * 1000
+        second.skew_ms = 45_000
+        session.add(Delivery(node_id=second.id or 0, version=version.version, offered_at_ms=0, acked_at_ms=1))
+        session.add_all([first, second, version])
+    amir.open("/nodes")
+    assert "Behind for 5 min" in amir.text and "Its clock is wrong" in amir.text and "45" in amir.text
+    action = f"/nodes/{first.id}/retire"
+    assert amir.send(action, {"reason": " "}).status_code == 422
+    amir.open("/nodes")
+    amir.send(action, {"reason": "The building is closed."})
+    assert "edison-1" not in amir.text and "tesla-1" in amir.text
 
 
 def test_the_desk_looks_and_changes_nothing(sign_in: SignIn) -> None:
