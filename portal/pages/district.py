@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
@@ -18,12 +19,15 @@ from portal.models.district import CategoryRow
 from portal.pages import cards, forms, words
 from portal.pages.explain import title
 from portal.pages.forms import Form, Typed
+from portal.pages.tables import as_csv
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
 
 router = APIRouter()
 
 _KIND = {True: Word("Locked", "shut", "lock"), False: Word("Local policy", "info", "done")}
+PER_PAGE = 100  # groups
+_SEE = "The district's set-up is for the desk and administrators."
 _ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
 
 
@@ -48,9 +52,30 @@ class _CategoryRow:
 
 
 @router.get("/district")
-def overview(visit: PersonVisit) -> Response:
+def overview(
+    visit: PersonVisit, find: str = "", start: Annotated[int, Query(alias="from", ge=0, le=100_000)] = 0
+) -> Response:
     with visit.reading() as session:
-        return _overview(visit, session, Form())
+        return _overview(visit, session, Form(), find=find.strip(), start=start)
+
+
+@router.get("/district.csv")
+def export(visit: PersonVisit) -> Response:
+    with visit.reading() as session:
+        access.require(access.may_see_district(visit.actor), _SEE)
+        rows = [
+            (
+                view.group.site,
+                view.site_name,
+                str(view.group.audience),
+                " ".join(view.group.networks),
+                " ".join(view.group.asked),
+                " ".join(view.group.blocks),
+                " ".join(f"{one.service}:{one.switch}" for one in view.group.services),
+            )
+            for view in district.groups(session)
+        ]
+    return as_csv("groups.csv", ("site", "name", "audience", "networks", "asked", "blocks", "services"), rows)
 
 
 @router.post("/district/sites")
@@ -65,17 +90,24 @@ def add_site(visit: SentForm) -> Response:
     return go("/district")
 
 
-def _overview(visit: SignedVisit, session: Session, form: Form, status: int = 200) -> Response:
-    access.require(access.may_see_district(visit.actor), "The district's set-up is for the desk and administrators.")
+def _overview(
+    visit: SignedVisit, session: Session, form: Form, status: int = 200, find: str = "", start: int = 0
+) -> Response:
+    access.require(access.may_see_district(visit.actor), _SEE)
     categories = blocking.categories(session)
     titles = {one.id: one.title for one in categories}
     services = {one.id: one.title for one in blocking.services(session)}
     views = district.groups(session)
+    found = [view for view in views if _is_like(view, find.casefold(), titles)]
     return visit.page(
         session,
         "district/overview.html",
         status,
-        groups=[_group_row(view, titles, services) for view in views],
+        groups=[_group_row(view, titles, services) for view in found[start : start + PER_PAGE]],
+        total=len(found),
+        find=find,
+        earlier=max(0, start - PER_PAGE) if start else None,
+        later=start + PER_PAGE if start + PER_PAGE < len(found) else None,
         sites=district.sites(session),
         categories=[_category_row(one, views) for one in categories],
         levels=("", *district.LEVELS),
@@ -83,6 +115,13 @@ def _overview(visit: SignedVisit, session: Session, form: Form, status: int = 20
         may_change=access.may_administer(visit.actor),
         form=form,
     )
+
+
+def _is_like(view: GroupView, wanted: str, titles: dict[str, str]) -> bool:
+    """True when some word of the group's row holds what is looked for."""
+    group = view.group
+    words_ = (view.site_name, group.id, *group.networks, *group.asked, *(titles.get(one, one) for one in group.blocks))
+    return not wanted or any(wanted in one.casefold() for one in words_)
 
 
 def _group_row(view: GroupView, titles: dict[str, str], services: dict[str, str]) -> _GroupRow:

@@ -65,6 +65,10 @@ def switch(visit: SentForm) -> Response:
             if visit.value("action") == "observe":
                 days = visit.number("days")
                 setup.observe(session, visit.actor, visit.now, groups, days, visit.value("reason"))
+            elif visit.value("action") == "enforce-all":
+                every = [view.group for view in district.groups(session)]
+                observed = tuple(one.id for one in every if (one.observe_until or 0) > visit.now)
+                setup.enforce(session, visit.actor, visit.now, observed)
             else:
                 setup.enforce(session, visit.actor, visit.now, groups)
     except Invalid as error:

@@ -154,6 +154,7 @@ PAGES = {
     "GET /desk/events": Row(DESK),
     "GET /desk/{number}": Row(DESK),
     "GET /district": Row(DESK),
+    "GET /district.csv": Row(DESK),
     "GET /district/answers": Row(DESK),
     "GET /district/groups/new": Row(CHIEF),
     "GET /district/groups/{key:path}": Row(CHIEF),

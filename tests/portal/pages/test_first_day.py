@@ -54,3 +54,15 @@ def test_a_mode_is_prepared_drilled_and_switched_off(sign_in: SignIn) -> None:
     assert "On: drill" in browser.text and "March drill" in browser.text
     browser.send("/modes/runs/1/end")
     assert "Switch on State test" in browser.text
+
+
+def test_eighty_sites_from_a_file_are_enforced_with_one_button(sign_in: SignIn) -> None:
+    both = list(enumerate(("students", "staff")))
+    lines = [f"s{at},School {at},high,{who},10.{at}.{n}.0/24" for at in range(80) for n, who in both]
+    browser = sign_in("amir")
+    browser.open("/set-up/sites")
+    text = "\n".join(["site,name,level,audience,networks", *lines])
+    browser.send("/set-up/sites", {"csv": text, "action": "import"})
+    assert "160 groups log what would be blocked" in browser.text
+    browser.send("/set-up/observed", {"action": "enforce-all"})
+    assert "Observed, not enforced" not in browser.text

@@ -62,3 +62,13 @@ def test_names_are_blocked_and_lists_corrected_with_a_review_date(sign_in: SignI
     other = sign_in("rosa")
     other.open("/corrections")
     assert "Confirm" not in other.text
+
+
+def test_groups_are_found_by_what_their_row_says_and_exported(sign_in: SignIn) -> None:
+    browser = sign_in("amir")
+    browser.open("/district?find=edison")
+    assert "Edison High School" in browser.text and "No group is like that" not in browser.text
+    browser.open("/district?find=nothing-like-it")
+    assert "No group is like that" in browser.text
+    rows = browser.client.get("/district.csv").text.splitlines()
+    assert rows[0] == "site,name,audience,networks,asked,blocks,services" and len(rows) > 5
