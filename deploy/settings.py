@@ -102,6 +102,10 @@ class ResolverSection(_Section):
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
+    proxy_from: list[NetworkText] = Field(
+        [], description="forwarders that must say by PROXY protocol (version 2) who asks"
+    )
+    ecs_from: list[NetworkText] = Field([], description="forwarders whose client subnet option says who asks")
     rate_limit: int = Field(
         1_000, ge=0, le=10_000_000, description="UDP questions a second, per client and worker; 0: no limit"
     )
@@ -211,6 +215,8 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,
         tcp_connections=section.tcp_connections,
+        proxy_from=tuple(section.proxy_from),
+        ecs_from=tuple(section.ecs_from),
         rate_limit=section.rate_limit,
         rate_burst=section.rate_burst,
         rate_exempt=tuple(section.rate_exempt),

@@ -52,6 +52,8 @@ class ResolverConfig:
     tcp_idle: float = 10.0
     tcp_connections: int = 1_000  # per worker
     tcp_per_client: int = 50
+    proxy_from: tuple[str, ...] = ()  # networks whose PROXY headers say who asks
+    ecs_from: tuple[str, ...] = ()  # networks whose client subnets do
     rate_limit: int = 1_000  # questions a second over UDP, per client and worker; 0: no limit
     rate_burst: int = 5_000
     rate_exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")

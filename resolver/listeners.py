@@ -15,6 +15,7 @@ from typing import Any
 
 from resolver.engine.seam import Datagram, Peer, Reply
 from resolver.poller import BROKEN, READ, WRITE, Poller
+from resolver.proxied import BadProxy, read_proxy
 
 BATCH = 64  # datagrams taken in one go
 MAX_QUERY = 1_500  # octets of a query over UDP
@@ -26,20 +27,23 @@ _IP_PKTINFO = 8  # not in the socket module of every Python
 _PKTINFO4 = struct.Struct("=I4s4s")  # interface, local address, address in the header
 _PKTINFO6 = struct.Struct("=16sI")
 _ANCILLARY = socket.CMSG_SPACE(_PKTINFO4.size) + socket.CMSG_SPACE(_PKTINFO6.size)
+Trusted = Callable[[str], bool]  # does the host at this address say who asks, by the PROXY protocol?
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104
 
 
 class UdpListener:
     """One UDP socket. `take` returns the datagrams at hand, `send` sends replies; neither ever blocks."""
 
-    __slots__ = ("_recvfrom", "_sendto", "asked", "lost", "socket")
+    __slots__ = ("_recvfrom", "_sendto", "_trusted", "asked", "lost", "refused", "socket")
 
-    def __init__(self, bound: socket.socket) -> None:
+    def __init__(self, bound: socket.socket, trusted: Trusted | None = None) -> None:
         bound.setblocking(False)
         self.socket = bound
         host = bound.getsockname()[0].partition("%")[0]
         self.asked: str | None = None if host in _WILDCARDS else host
         self.lost = 0  # replies that the kernel would not take
+        self.refused = 0  # datagrams of forwarders without a good PROXY header
+        self._trusted = trusted
         self._recvfrom: Callable[[int], Datagram] = bound.recvfrom
         self._sendto: Callable[[bytes, Any], int] = bound.sendto
         if self.asked is None:
@@ -49,6 +53,9 @@ class UdpListener:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             if bound.family == socket.AF_INET:
                 bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        elif trusted is not None:
+            self._recvfrom = self._receive_bound
+            self._sendto = self._send_from
 
     def take(self) -> list[Datagram]:
         """Return up to `BATCH` datagrams."""
@@ -59,7 +66,28 @@ class UdpListener:
             pass
         except OSError:
             self.lost += 1  # an ICMP error for an earlier reply
+        if self._trusted is not None:
+            return self._unwrapped(batch, self._trusted)
         return batch
+
+    def _unwrapped(self, batch: list[Datagram], trusted: Trusted) -> list[Datagram]:
+        """Return the batch with forwarders' PROXY headers read and taken off; without a good one, dropped."""
+        found: list[Datagram] = []
+        for data, peer in batch:
+            who, port, address, ancillary = peer
+            if trusted(address[0]):
+                try:
+                    header = read_proxy(data)
+                except BadProxy:
+                    header = None
+                if header is None:
+                    self.refused += 1
+                    continue
+                data = data[header.length :]
+                if header.client is not None:
+                    who = (header.client, header.asked)
+            found.append((data, (who, port, address, ancillary)))
+        return found
 
     def send(self, replies: list[Reply]) -> None:
         """Send each reply to its peer; what the kernel refuses is lost, as on any network."""
@@ -69,6 +97,10 @@ class UdpListener:
                 sendto(data, peer)
             except OSError:
                 self.lost += 1
+
+    def _receive_bound(self, size: int) -> Datagram:
+        data, address = self.socket.recvfrom(size)
+        return data, (address[0], address[1], address, None)
 
     def _receive_asked(self, size: int) -> Datagram:
         data, ancillary, _, address = self.socket.recvmsg(size, _ANCILLARY)
@@ -93,9 +125,23 @@ class UdpListener:
 class Connection:
     """One TCP client: what it sent that is no whole message yet, and what it has not taken from us yet."""
 
-    __slots__ = ("_buffer", "_ending", "_listener", "_unsent", "alive", "host", "last", "peer", "socket", "waiting")
+    __slots__ = (
+        "_buffer",
+        "_ending",
+        "_listener",
+        "_unsent",
+        "_wrapped",
+        "alive",
+        "host",
+        "last",
+        "peer",
+        "socket",
+        "waiting",
+    )
 
-    def __init__(self, listener: TcpListener, accepted: socket.socket, host: str, who: Any, now: float) -> None:
+    def __init__(
+        self, listener: TcpListener, accepted: socket.socket, host: str, who: Any, now: float, wrapped: bool
+    ) -> None:
         self._listener = listener
         self.socket = accepted
         self.host = host
@@ -106,6 +152,7 @@ class Connection:
         self._buffer = bytearray()
         self._unsent = bytearray()
         self._ending = False  # the client sends no more
+        self._wrapped = wrapped  # a PROXY header comes first
 
     def ready(self, mask: int) -> None:
         if mask & WRITE:
@@ -127,7 +174,26 @@ class Connection:
                 return
             self._ending = True
         self._buffer += data
+        if self._wrapped and not self._unwrap():
+            return
         self._take_messages()
+
+    def _unwrap(self) -> bool:
+        """Read the PROXY header; True when it is whole. Anything else in its place ends the connection."""
+        try:
+            header = read_proxy(bytes(self._buffer[:2048]))
+        except BadProxy:
+            self.close()
+            return False
+        if header is None:
+            if self._ending:
+                self.close()
+            return False
+        del self._buffer[: header.length]
+        if header.client is not None:
+            self.peer = ((header.client, header.asked), -1, self)
+        self._wrapped = False
+        return True
 
     def _take_messages(self) -> None:
         buffer = self._buffer
@@ -208,6 +274,7 @@ class TcpListener:
         "_looking_away",
         "_per_client",
         "_per_client_limit",
+        "_trusted",
         "ask",
         "asked",
         "now",
@@ -225,6 +292,7 @@ class TcpListener:
         limit: int,
         per_client: int,
         idle: float,
+        trusted: Trusted | None = None,
     ) -> None:
         bound.setblocking(False)
         host = bound.getsockname()[0].partition("%")[0]
@@ -236,6 +304,7 @@ class TcpListener:
         self._limit = limit
         self._per_client_limit = per_client
         self._idle = idle
+        self._trusted = trusted
         self._connections: set[Connection] = set()
         self._per_client: dict[str, int] = {}
         self._looking_away = False
@@ -255,13 +324,14 @@ class TcpListener:
                 return
             host = address[0]
             count = self._per_client.get(host, 0)
-            if len(self._connections) >= self._limit or count >= self._per_client_limit:
+            wrapped = self._trusted is not None and self._trusted(host)  # many clients behind one address
+            if len(self._connections) >= self._limit or (count >= self._per_client_limit and not wrapped):
                 accepted.close()
                 continue
             accepted.setblocking(False)
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             who = host if self.asked is not None else (host, accepted.getsockname()[0])
-            connection = Connection(self, accepted, host, who, self.now())
+            connection = Connection(self, accepted, host, who, self.now(), wrapped)
             self._connections.add(connection)
             self._per_client[host] = count + 1
             self.poller.watch(accepted.fileno(), READ, connection.ready)

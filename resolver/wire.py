@@ -7,8 +7,10 @@ Sizes are octets, TTLs seconds. RFC 1035 §4, RFC 6891, RFC 3597.
 
 from __future__ import annotations
 
+import socket
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 HEAD = 12
 MAX_NAME = 255  # RFC 1035 §2.3.4
@@ -23,6 +25,7 @@ IN = 1
 QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0010
 DO = 0x8000  # in the OPT record's TTL
 COOKIE = 10  # option code, RFC 7873
+SUBNET = 8  # RFC 7871
 STRUCTURED = 26  # option code of draft-ietf-dnsop-structured-dns-error, which nobody has settled yet
 
 _HEADER = struct.Struct("!HHHHHH")
@@ -67,6 +70,8 @@ class Query:
     plain: bool  # no EDNS option but a cookie at the very end: without it, the same bytes will come again
     cookie: bytes
     structured: bool = False  # the sender understands structured errors
+    subnet: bytes = b""  # the client subnet's option data; only forwarders' is looked at
+    who: Any = None  # whom it is asked for, when that is not the sender
     extra: bool = False  # it has a record other than OPT in its additional section
 
     @property
@@ -177,9 +182,23 @@ def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Que
             if size != 8 and not 16 <= size <= 40:
                 raise WireError("a cookie of a length that none has", FORMERR, edns=True, question=query.question)
             query.cookie = data[at : at + size]
+        elif code == SUBNET:
+            query.subnet = data[at : at + size]
         elif code == STRUCTURED:
             query.structured = True
         at += size
+
+
+def subnet_address(data: bytes) -> str | None:
+    """Return the address in a client subnet option's data, its missing octets zero; None when a client wants no
+    subnet used (/0). Raises `WireError` (RFC 7871 §6, §7.1.2)."""
+    if len(data) < 4:
+        raise WireError("a client subnet ends early", FORMERR)
+    family, prefix, scope = int.from_bytes(data[:2], "big"), data[2], data[3]
+    kind, size = (socket.AF_INET, 4) if family == 1 else (socket.AF_INET6, 16)
+    if family not in (1, 2) or prefix > size * 8 or scope or len(data) != 4 + (prefix + 7) // 8:
+        raise WireError("a client subnet that cannot be", FORMERR)
+    return socket.inet_ntop(kind, data[4:].ljust(size, b"\0")) if prefix else None
 
 
 def _skip_name(data: bytes, at: int, query: Query) -> int:

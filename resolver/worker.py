@@ -25,6 +25,7 @@ from typing import Any
 from blocklists import names
 from blocklists.snapshot import Snapshot
 from resolver.config import ResolverConfig
+from resolver.engine.askers import within
 from resolver.engine.plain import Engine
 from resolver.engine.seam import Datagram, Output, Source
 from resolver.listeners import Connection, TcpListener, UdpListener
@@ -67,6 +68,7 @@ class _Worker:
         patience = config.upstream_timeout * config.upstream_tries + 1.0
         self._upstreams = Upstreams(config.upstreams, self._poller, patience)
         self._ring = Ring.create(ring_path(config.state, setup.number), RING_BYTES) if config.query_log else None
+        self._trusted = within(config.proxy_from) if config.proxy_from else None
         self._udp: dict[Source, UdpListener] = {}
         self._tcp: list[TcpListener] = []
         self._running = True
@@ -108,7 +110,7 @@ class _Worker:
             return None
 
     def _listen_udp(self, bound: socket.socket) -> None:
-        listener = UdpListener(bound)
+        listener = UdpListener(bound, self._trusted)
         source = self._engine.source(listener.asked)
         self._udp[source] = listener
         step = self._engine.step
@@ -142,6 +144,7 @@ class _Worker:
             limit=config.tcp_connections,
             per_client=config.tcp_per_client,
             idle=config.tcp_idle,
+            trusted=self._trusted,
         )
         source = self._engine.source(listener.asked, stream=True)
         self._tcp.append(listener)

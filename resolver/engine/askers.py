@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+from collections.abc import Callable
 from typing import Any
 
 from blocklists.clients import parse_address
@@ -21,12 +22,24 @@ MAX_CLIENTS = 65_536  # askers that a source remembers
 _NOBODY: dict[bytes, Fast] = {}  # the first level of clients that get no answer from it; stays empty
 
 
+def within(networks: tuple[str, ...]) -> Callable[[str], bool]:
+    """Return what says whether the host at an address (text) is in one of `networks`."""
+    parsed = [ipaddress.ip_network(text) for text in networks]
+
+    def found(host: str) -> bool:
+        address = parse_address(host)
+        return any(address in network for network in parsed)
+
+    return found
+
+
 class Client:
     """One asker, as one source and one install see it."""
 
-    __slots__ = ("address", "allowed", "cookie", "cookie_until", "fast", "prefix", "view")
+    __slots__ = ("address", "allowed", "asks_for", "cookie", "cookie_until", "fast", "prefix", "view")
 
     def __init__(self, address: bytes, allowed: bool, view: View | None, prefix: bytes) -> None:
+        self.asks_for = False  # its client subnets (RFC 7871) say who asks
         self.address = address  # packed; what cookies are bound to
         self.cookie = b""  # the last whole one that it returned and that is not due for renewal until
         self.cookie_until = 0.0
@@ -39,14 +52,15 @@ class Client:
 class Askers:
     """Finds and remembers askers, makes and checks their cookies, holds back who asks too much."""
 
-    __slots__ = ("_allow", "_config", "_cookies", "_counters", "_judge", "_limiter")
+    __slots__ = ("_allow", "_asks_for", "_config", "_cookies", "_counters", "_judge", "_limiter")
 
     def __init__(self, config: ResolverConfig, judge: Judge, counters: Counters) -> None:
         self._config = config
         self._judge = judge
         self._counters = counters
         self._allow = [ipaddress.ip_network(text) for text in config.allow]
-        self._limiter = Limiter(config.rate_limit, config.rate_burst, config.rate_exempt)
+        self._asks_for = within(config.ecs_from)
+        self._limiter = Limiter(config.rate_limit, config.rate_burst, config.rate_exempt + config.ecs_from)
         self._cookies = Cookies(config.cookie_secrets, config.cookie_seed)
 
     def find(self, source: Source, who: Any) -> Client:
@@ -64,6 +78,9 @@ class Askers:
         if len(source.clients) >= MAX_CLIENTS:
             source.clients.clear()
         client = source.clients[who] = Client(address.packed, allowed, view, prefix)
+        if self._asks_for(host):
+            client.asks_for = True
+            client.fast = _NOBODY
         return client
 
     def cookie(self, given: bytes, client: Client, now: float) -> bytes:

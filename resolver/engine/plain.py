@@ -153,6 +153,15 @@ class Engine:
             return wire.error_tail(data, error, self._config.udp_size)
         if client is None:
             client = self._askers.find(source, peer[0])
+        if client.asks_for and query.subnet:
+            try:
+                host = wire.subnet_address(query.subnet)
+            except WireError:
+                counters.formerr += 1
+                return self._assembled(query, answers.failure(wire.FORMERR), b"", source, client)
+            if host is not None:
+                query.who = (host, peer[0][1] if isinstance(peer[0], tuple) else source.asked)
+                client = source.clients.get(query.who) or self._askers.find(source, query.who)
         refusal = self._refusal(query, client)
         if refusal is not None:
             return self._assembled(query, refusal, b"", source, client)
@@ -359,7 +368,8 @@ class Engine:
     def _tell(self, question: Question, answer: Answer, now: float, halves: list[bytes], output: Output) -> None:
         """Give `answer` to all who wait for it, each by the policy that is in force for it now."""
         for query, number, source, peer, asked_at in self._asking.finish(question):
-            client = source.clients.get(peer[0]) or self._askers.find(source, peer[0])
+            who = query.who or peer[0]
+            client = source.clients.get(who) or self._askers.find(source, who)
             if client.view is None:
                 continue
             finished = self._judge.judged(query, answer, client.view, now, now - asked_at)
