@@ -58,6 +58,7 @@ from portal.pages import failures, frame
 from portal.passwords import Passwords
 from portal.proxies import Proxies
 from portal.publication import Publisher
+from portal.sealing import Sealer, sealing_key
 from portal.security import Guard, host_of
 from portal.sessions import Throttle
 from portal.wiring import Wiring
@@ -105,6 +106,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         catalogue=SnapshotCatalogue(current),
         wake=jobs.wake,
         keys=keys,
+        sealer=Sealer(sealing_key(config.data)),
         bases=bases,
         live=live,
         current=current,

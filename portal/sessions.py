@@ -81,18 +81,11 @@ class Throttle:
         return f"{address} {email}", address
 
 
-def sign_in(
-    engine: Engine,
-    passwords: Passwords,
-    throttle: Throttle,
-    email: str,
-    password: str,
-    now: float,
-    address: str,
-    hours: int,
-) -> SignedIn:
-    """Return a new browser session, or raise `Forbidden` with one sentence that fits a wrong password, an unknown
-    address and a disabled account alike. `address` is where the browser is; `hours` the longest a session lives."""
+def check_password(
+    engine: Engine, passwords: Passwords, throttle: Throttle, email: str, password: str, now: float, address: str
+) -> User:
+    """Return the account, or raise `Forbidden` with one sentence that fits a wrong password, an unknown address and a
+    disabled account alike. `address` is where the browser is."""
     email = email.strip().lower()[:320]
     if (wait := throttle.wait(email, address, now)) > 0:
         minutes = "less than a minute" if wait < 60 else f"{-(-wait // 60)} minutes"
@@ -104,11 +97,16 @@ def sign_in(
         throttle.failed(email, address, now)
         raise Forbidden(_WRONG)
     throttle.succeeded(email, address)
-    with transaction(engine) as session:
-        current = session.get(User, user.id)
-        if current is None or current.disabled_at is not None or current.password_hash != user.password_hash:
-            raise Forbidden(_WRONG)
-        return _begin(session, current, now, hours, "session.password.begin")
+    return user
+
+
+def unchanged(session: Session, user: User) -> User:
+    """Return the row of an account that was checked before this transaction began; a password changed or an account
+    disabled meanwhile is `Forbidden`."""
+    current = session.get(User, user.id)
+    if current is None or current.disabled_at is not None or current.password_hash != user.password_hash:
+        raise Forbidden(_WRONG)
+    return current
 
 
 def sign_in_demo(session: Session, user_id: int, now: float, hours: int, demo: bool) -> SignedIn:
@@ -116,10 +114,11 @@ def sign_in_demo(session: Session, user_id: int, now: float, hours: int, demo: b
     user = session.get(User, user_id)
     if not demo or user is None or not user.demo or user.disabled_at is not None:
         raise Forbidden("Signing in with one click is for the sample accounts of a demo portal.")
-    return _begin(session, user, now, hours, "session.demo.begin")
+    return begin(session, user, now, hours, "session.demo.begin")
 
 
-def _begin(session: Session, user: User, now: float, hours: int, tag: str) -> SignedIn:
+def begin(session: Session, user: User, now: float, hours: int, tag: str) -> SignedIn:
+    """Begin a session for somebody who has shown who they are; `hours`: the longest it lives."""
     session.execute(delete(WebSession).where(col(WebSession.expires_at) <= int(now)))
     secret = secrets.token_urlsafe(32)
     assert user.id is not None

@@ -13,11 +13,13 @@ from portal.jobs import Jobs
 from portal.keys import Keyring
 from portal.listjob import ListJob
 from portal.live import Live
+from portal.sealing import Sealer
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring(Deps):
     keys: Keyring
+    sealer: Sealer
     bases: Bases
     live: Live
     current: Current

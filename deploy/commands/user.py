@@ -11,7 +11,7 @@ import click
 
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import people
+from portal import people, second_factor
 from portal.access import SYSTEM
 from portal.models.words import Role
 from portal.passwords import Passwords
@@ -63,9 +63,17 @@ def create(
 @command.command()
 @with_settings
 @click.argument("email")
+@click.option("--one-time-codes", is_flag=True, help="Forget the authenticator instead; the password stays.")
 @_password_file
-def reset(config: Path | None, data: Path | None, email: str, password_file: TextIO | None) -> None:
-    """Set a new password for EMAIL and end that person's sessions."""
+def reset(
+    config: Path | None, data: Path | None, email: str, one_time_codes: bool, password_file: TextIO | None
+) -> None:
+    """Set a new password for EMAIL, or forget a lost authenticator, and end that person's sessions."""
+    if one_time_codes:
+        with portal_session(config, data) as (session, _):
+            second_factor.reset(session, SYSTEM, time.time(), people.by_email(session, email).id or 0)
+        click.echo(f"{email} signs in without a one-time code, or sets up a new one; open sessions were ended")
+        return
     hashed = Passwords().hash(_password(password_file))
     with portal_session(config, data) as (session, _):
         user = people.by_email(session, email)

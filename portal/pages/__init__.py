@@ -8,6 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from portal.pages import (
+    account,
     answers,
     audit,
     brakes,
@@ -51,6 +52,7 @@ for _feature in (
     restored,
     people,
     tokens,
+    account,
     audit,
 ):
     router.include_router(_feature.router)

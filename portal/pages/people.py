@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, directory, handover, people, sessions
+from portal import access, directory, handover, people, second_factor, sessions
 from portal.directory import Wanted
 from portal.errors import Invalid, Refused
 from portal.models.people import User
@@ -74,6 +74,7 @@ def overview(
             older=_paged(visit, page + 1) if page * PER_PAGE < found.total else None,
             roles=ROLES,
             sites=sites,
+            codes_needed=second_factor.is_required(session),
         )
 
 
@@ -91,6 +92,13 @@ def _row(user: User, sites: dict[str, str]) -> _Row:
         word=_IN_USE if user.disabled_at is None else _DISABLED,
         created_at=user.created_at,
     )
+
+
+@router.post("/people/second-factor")
+def require_codes(visit: SentForm) -> Response:
+    with visit.writing() as session:
+        second_factor.require(session, visit.actor, visit.now, visit.value("on") == "yes")
+    return go("/people")
 
 
 @router.get("/people/new")
@@ -169,6 +177,9 @@ def _do(visit: SentForm, session: Session, number: int, deed: str, hashed: str) 
     if deed == "end-session":
         sessions.end_session(*who, visit.value("session"))
         return "That browser is signed out."
+    if deed == "reset-codes":
+        second_factor.reset(*who)
+        return "One-time codes are reset, and every open session of this person was ended."
     raise Invalid("This is not something to do here.")
 
 
@@ -197,6 +208,8 @@ def _one(
         mistakes=form,
         password=form if form is not None and deed == "password" else empty,
         handing=form if form is not None and deed == "hand-over" else empty,
+        codes=second_factor.is_on(session, number),
+        myself=visit.actor.user_id == number,
         holdings=handover.holdings(session, number),
         sessions=sessions.open_sessions(session, visit.actor, visit.now, number),
         roles=ROLES,

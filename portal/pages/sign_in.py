@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, demo, sessions
+from portal import access, demo, sessions, signing_in
 from portal.access import Actor
-from portal.errors import FieldError, Forbidden
+from portal.errors import FieldError, Forbidden, Refused
 from portal.models.people import User
 from portal.models.words import Role
-from portal.pages import forms, web
+from portal.pages import forms, frame, web
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit, Posted, SentForm, Visit, go
 from portal.sessions import SignedIn
@@ -57,7 +58,7 @@ def sign_in(visit: AnyVisit, typed: Posted) -> Response:
     address = visit.request.client.host if visit.request.client else ""
     wired = visit.wired
     try:
-        signed_in = sessions.sign_in(
+        signed_in = signing_in.sign_in(
             wired.engine,
             wired.passwords,
             wired.throttle,
@@ -71,7 +72,68 @@ def sign_in(visit: AnyVisit, typed: Posted) -> Response:
         shown = forms.refused({"email": [form["email"]]}, Forbidden(error.detail, (FieldError("email", error.detail),)))
         with visit.reading() as session:
             return _page(visit, session, Form(shown.typed, shown.errors, "You are not signed in"), form["next"], 403)
+    if isinstance(signed_in, signing_in.Step):
+        response = go(f"/sign-in/code?{urlencode({'next': web.safe_next(form['next'])})}")
+        web.set_cookie(response, wired, signing_in.COOKIE, signed_in.secret, signing_in.SECONDS)
+        return response
     return _enter(visit, signed_in, form["next"])
+
+
+@router.get("/sign-in/code")
+def code_page(visit: AnyVisit, next: str = "/") -> Response:
+    return _code_page(visit, Form(), next)
+
+
+@router.post("/sign-in/code")
+def code(visit: AnyVisit, typed: Posted) -> Response:
+    web.check_form_token(visit.request, typed)
+    wired, wanted = visit.wired, typed.get("next", ["/"])[0]
+    secret = visit.request.cookies.get(signing_in.COOKIE, "")
+    try:
+        done = signing_in.finish(
+            wired.engine,
+            wired.sealer,
+            wired.throttle,
+            secret,
+            typed.get("code", [""])[0],
+            visit.now,
+            wired.config.session_hours,
+        )
+    except Refused as error:
+        errors = error.errors or (FieldError("code", error.detail),)
+        return _code_page(visit, Form({}, errors, "You are not signed in"), wanted, error.status)
+    response = _enter(visit, done.signed_in, wanted)
+    if done.recovery:
+        with visit.reading() as session:
+            shown = frame.page(
+                visit.request, session, done.signed_in, "people/recovery.html", codes=done.recovery, next=wanted
+            )
+        for header in response.headers.getlist("set-cookie"):
+            shown.headers.append("set-cookie", header)
+        response = shown
+    response.delete_cookie(signing_in.COOKIE, path="/")
+    return response
+
+
+def _code_page(visit: Visit, form: Form, wanted: str, status: int = 200) -> Response:
+    wired, secret = visit.wired, visit.request.cookies.get(signing_in.COOKIE, "")
+    found = signing_in.waiting(wired.engine, wired.sealer, secret, visit.now)
+    if found is None:
+        return go("/sign-in")
+    token = web.form_token(visit.request)
+    with visit.reading() as session:
+        response = visit.page(
+            session,
+            "sign_in_code.html",
+            status,
+            form=form,
+            who=found.name,
+            enrolment=found.enrolment,
+            next=web.safe_next(wanted),
+            csrf=token,
+        )
+    web.set_cookie(response, wired, web.FORM_COOKIE, token)
+    return response
 
 
 @router.post("/sign-in/demo")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from portal import people, sessions
+from portal import people, sessions, signing_in
 from portal.database import transaction
 from portal.models.words import Role
 from portal.people import UserDraft
@@ -255,7 +255,7 @@ def test_people_over_http_and_no_hash_ever_leaves(desk: Desk, client: httpx.Clie
     assert client.patch(at, json={"site": "edison", "roles": ["reviewer"]}, headers=amir).json()["site"] == "edison"
     assert client.patch(at, json={"name": "Jo Park"}, headers=amir).json()["site"] == "edison"
     assert client.patch(at, json={"site": None}, headers=amir).json()["site"] is None
-    signed_in = sessions.sign_in(
+    signed_in = signing_in.sign_in(
         desk.engine, PASSWORDS, Throttle(), "jo@x.example", "correct horse battery", NOW, "192.0.2.1", 12
     )
     assert signed_in.actor.roles == {Role.REVIEWER}

@@ -170,6 +170,12 @@ PAGES = {
     "GET /nodes": Row(DESK),
     "GET /restored": Row(CHIEF),
     "GET /nodes/events": Row(DESK),
+    "GET /account": Row(EVERYBODY),
+    "GET /sign-in/code": Row(OPEN),
+    "POST /account/codes": Row(EVERYBODY),
+    "POST /account/sessions": Row(""),  # there is no such session: 404
+    "POST /people/second-factor": Row(CHIEF),
+    "POST /sign-in/code": Row(OPEN),
     "GET /people": Row(CHIEF),
     "GET /people/new": Row(CHIEF),
     "GET /people/{number}": Row(CHIEF),

@@ -7,7 +7,7 @@ import threading
 import pytest
 from sqlmodel import select
 
-from portal import people, sessions
+from portal import people, sessions, signing_in
 from portal.access import Actor
 from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid, NotFound
@@ -41,7 +41,7 @@ def sign_in(
     throttle: Throttle | None = None,
     address: str = HERE,
 ) -> SignedIn:
-    return sessions.sign_in(desk.engine, PASSWORDS, throttle or Throttle(), email, password, now, address, 12)
+    return signing_in.sign_in(desk.engine, PASSWORDS, throttle or Throttle(), email, password, now, address, 12)
 
 
 def resolve(desk: Desk, secret: str, now: float = NOW) -> Actor | None:

@@ -35,6 +35,7 @@ PAGES = {
     "/people/new": {"amir"},
     "/people/1": {"amir"},
     "/tokens": EVERYBODY,
+    "/account": EVERYBODY,
     "/audit": {"amir", "ada"},
     "/audit.csv": {"amir", "ada"},
     "/about": EVERYBODY,

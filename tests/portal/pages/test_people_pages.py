@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import httpx
+import pyotp
 
 from tests.portal.gatehouse import Served
 from tests.portal.pages.conftest import SignIn
+from tests.portal.pages.gate import Browser
 from tests.portal.pages.test_asking import ask
+
+PASSWORD = "four random words here"
 
 
 def test_an_account_is_made_changed_disabled_and_enabled(sign_in: SignIn) -> None:
@@ -50,6 +55,34 @@ def test_a_leavers_requests_pass_on(sign_in: SignIn) -> None:
     assert "1 request passed to Ben Ode" in amir.text
     assert sign_in("ben").open(f"/requests/{number}").status_code == 200
     assert sign_in("tess").open(f"/requests/{number}").status_code == 404
+
+
+def test_the_second_step_shows_a_qr_code_then_recovery_codes_and_leads_on(
+    portal: Served, sign_in: SignIn, visitor: Callable[[], Browser]
+) -> None:
+    amir = sign_in("amir")
+    amir.open("/account")
+    amir.send("/account/codes")
+    secret = re.findall(r'id="totp-secret">(\w+)<', amir.page.text if amir.page else "")[0]
+    assert "<svg" in (amir.page.text if amir.page else "")
+    assert amir.send("/account/codes", {"code": "000000"}).status_code == 422
+    amir.send("/account/codes", {"code": pyotp.TOTP(secret).now()})
+    assert "Keep these recovery codes" in amir.text
+    amir.open("/people")
+    amir.send("/people/second-factor", {"on": "yes"})
+    assert "a code of an authenticator app" in amir.text
+    amir.open("/people/new")
+    amir.send("/people/new", {"name": "Jo", "email": "jo@riverbend.example", "password": PASSWORD, "roles": "reviewer"})
+
+    jo = visitor()
+    jo.open("/desk")
+    jo.send("/sign-in", {"email": "jo@riverbend.example", "password": PASSWORD})
+    assert jo.path() == "/sign-in/code"
+    secret = re.findall(r'id="totp-secret">(\w+)<', jo.page.text if jo.page else "")[0]
+    assert jo.send("/sign-in/code", {"code": "1"}).status_code == 422
+    jo.send("/sign-in/code", {"code": pyotp.TOTP(secret).now()})
+    assert "Keep these recovery codes" in jo.text and 'href="/desk"' in (jo.page.text if jo.page else "")
+    assert jo.open("/desk").status_code == 200
 
 
 def test_a_token_is_shown_once_works_and_is_revoked(sign_in: SignIn, portal: Served) -> None:
