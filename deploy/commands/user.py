@@ -11,7 +11,7 @@ import click
 
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import people, second_factor
+from portal import people, roster, second_factor
 from portal.access import SYSTEM
 from portal.models.words import Role
 from portal.passwords import Passwords
@@ -25,7 +25,7 @@ _password_file = click.option(
 
 @click.group()
 def command() -> None:
-    """People: create, reset, disable."""
+    """People: create, reset, disable, import."""
 
 
 @command.command()
@@ -92,6 +92,23 @@ def disable(config: Path | None, data: Path | None, email: str) -> None:
         assert user.id is not None
         people.disable(session, SYSTEM, time.time(), user.id)
     click.echo(f"{email} is disabled")
+
+
+@command.command(name="import")
+@with_settings
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--apply", "apply_", is_flag=True, help="Import it. Without this, only say what would change.")
+def import_(config: Path | None, data: Path | None, file: Path, apply_: bool) -> None:
+    """Import employees from FILE, a OneRoster 1.1 or 1.2 CSV export (a zip or a folder). Students are left out."""
+    with portal_session(config, data) as (session, _):
+        work = roster.run if apply_ else roster.dry_run
+        report = work(session, SYSTEM, time.time(), roster.read_files(file))
+    for line in report.lines:
+        click.echo(f"{line.what}\t{line.name}\t{line.email}\t{line.site or '-'}")
+    for org in report.unknown_orgs:
+        click.echo(f"no site is named like {org}")
+    done = "changed" if apply_ else "would change; give --apply to import"
+    click.echo(f"{report.staff} employees, {report.left_out} others left out; {len(report.lines)} accounts {done}")
 
 
 def _password(file: TextIO | None) -> str:

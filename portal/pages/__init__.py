@@ -25,6 +25,7 @@ from portal.pages import (
     people,
     requests,
     restored,
+    roster,
     setup,
     sign_in,
     tokens,
@@ -50,6 +51,7 @@ for _feature in (
     nodes,
     traffic,
     restored,
+    roster,  # before people: its path is not a number
     people,
     tokens,
     account,

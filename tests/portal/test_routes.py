@@ -177,6 +177,8 @@ PAGES = {
     "POST /people/second-factor": Row(CHIEF),
     "POST /sign-in/code": Row(OPEN),
     "GET /people": Row(CHIEF),
+    "GET /people/import": Row(CHIEF),
+    "POST /people/import": Row(CHIEF),
     "GET /people/new": Row(CHIEF),
     "GET /people/{number}": Row(CHIEF),
     "GET /tokens": Row(EVERYBODY),

@@ -33,6 +33,7 @@ PAGES = {
     "/people": {"amir"},
     "/people?q=khan&role=administrator&site=service-center&state=active&sort=email&order=desc": {"amir"},
     "/people/new": {"amir"},
+    "/people/import": {"amir"},
     "/people/1": {"amir"},
     "/tokens": EVERYBODY,
     "/account": EVERYBODY,
