@@ -34,7 +34,9 @@ def sealing_key(data: Path) -> bytes:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         key = file.read(_BYTES + 1)
     if mode & 0o077:
-        raise BadKey(f"{path} has mode {mode:04o}: others can read the key of the one-time codes. Run `chmod 600 {path}`.")
+        raise BadKey(
+            f"{path} has mode {mode:04o}: others can read the key of the one-time codes. Run `chmod 600 {path}`."
+        )
     if len(key) != _BYTES:
         raise BadKey(f"{path} holds no key of {_BYTES} bytes. Restore it from a backup.")
     return key
