@@ -13,10 +13,11 @@ from sqlmodel.sql.expression import SelectOfScalar
 from starlette.responses import Response
 
 from blocklists import policy_codec
+from blocklists.policy import Hours
 from portal import access, audit, district, moments
 from portal.audit import Verification
 from portal.models.audit import AuditEvent
-from portal.pages import times
+from portal.pages import frame, times
 from portal.pages.tables import as_csv
 from portal.pages.web import Before, PersonVisit
 from portal.pages.words import Word
@@ -161,7 +162,17 @@ def _shown(name: str, value: object, zone: ZoneInfo) -> str:
     """A recorded value under its name: a moment (seconds since 1970) on the district's clock, others in words."""
     if isinstance(value, int) and (name in _MOMENTS or name.endswith("_at")):
         return times.moment(value, zone)
+    if name == "hours" and isinstance(value, list):
+        return "; ".join(_hours(one) for one in value) or "the whole day"
     return _plain(value)
+
+
+def _hours(one: object) -> str:
+    """Recorded weekly hours as people say them; anything else as it is written."""
+    try:
+        return frame.hours(Hours(tuple(one["days"]), one["start"], one["end"]))  # type: ignore[index]
+    except (KeyError, TypeError, IndexError):
+        return _plain(one)
 
 
 def _plain(value: object) -> str:

@@ -11,12 +11,14 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.policy import Audience
-from portal import access, blocking, district
+from portal import access, block_rules, blocking, district
+from portal.block_rules import Ruling
 from portal.blocking import ServiceView
 from portal.district import Change, GroupDraft, GroupView, Preview, SiteDraft
 from portal.errors import Conflict, FieldError, Invalid, Refused
 from portal.models.district import CategoryRow
 from portal.pages import cards, forms, words
+from portal.pages.changes import titles
 from portal.pages.explain import title
 from portal.pages.forms import Form, Typed
 from portal.pages.tables import as_csv
@@ -296,8 +298,22 @@ def _group(
         locked=[one.title for one in categories if one.locked],
         services=_sections(blocking.services(session), categories, form),
         changes=changes,
+        rulings=_rulings(session, view),
         form=form,
     )
+
+
+def _rulings(session: Session, view: GroupView | None) -> list[tuple[str, str, str, Ruling]]:
+    """Which rule decides each thing for this group: its own, its level's, or the district's."""
+    if view is None:
+        return []
+    named = titles(session)
+    says = {"block": "blocked", "allow": "allowed", "inherit": "as its category"}
+    by = view.follows or view.group.id
+    return [
+        (named.thing(one.thing), says[one.say], named.scope(one.scope) if one.scope else "as the group was made", one)
+        for one in block_rules.inheritance(session, by)
+    ]
 
 
 def _sections(

@@ -72,3 +72,13 @@ def test_groups_are_found_by_what_their_row_says_and_exported(sign_in: SignIn) -
     assert "No group is like that" in browser.text
     rows = browser.client.get("/district.csv").text.splitlines()
     assert rows[0] == "site,name,audience,networks,asked,blocks,services" and len(rows) > 5
+
+
+def test_a_groups_page_says_which_rule_decides(sign_in: SignIn) -> None:
+    browser = sign_in("amir")
+    browser.open("/changes")
+    lines = {"scopes": "district/students", "things": "category/messaging", "say": "allow", "reason": "The board"}
+    browser.send("/changes", lines)
+    browser.send("/changes/1", {"action": "publish"})
+    browser.open("/district/groups/edison/students")
+    assert "Which rule decides" in browser.text and "Students of the whole district The board" in browser.text
