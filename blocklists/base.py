@@ -196,6 +196,10 @@ class Base:
         for key, number in self._trie.iteritems():
             yield key, values[number]
 
+    def below(self, key: str) -> Iterator[str]:
+        """Yield the trie keys of the entries at and below this one, unordered."""
+        yield from self._trie.iterkeys(key)
+
     def path(self, key: str) -> tuple[int, ...]:
         """Return the numbers of what the entries at and above this trie key say, from the root down."""
         values = self._values

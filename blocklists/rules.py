@@ -108,7 +108,7 @@ class _Builder:
                 self._protected[entry.name] = entry.match
         self._own = frozenset(policy.own)
         self._locked = frozenset(index for index, one in enumerate(base.lists) if self._categories[one.category].locked)
-        self._always_carved = _above((*self._corrections, *self._protected, *self._own, *base.exceptions))
+        self._always_carved = above((*self._corrections, *self._protected, *self._own, *base.exceptions))
         self._bundles_carved: dict[frozenset[int], frozenset[str]] = {}
         self._grants: dict[tuple[str, Audience], list[Grant]] = {}
         for grant in policy.grants:
@@ -155,7 +155,7 @@ class _Builder:
         if layer is None:
             entries = ((grant, entry) for grant in grants for entry in grant.entries)
             openings = _by_name((entry.name, Opening(grant, entry.match)) for grant, entry in entries)
-            layer = self._layers[identity] = _Layer(openings, _above(openings))
+            layer = self._layers[identity] = _Layer(openings, above(openings))
         self._layer_of_scope[scope] = layer
         return layer
 
@@ -210,7 +210,7 @@ class _Builder:
     def _below_bundles(self, allowed: frozenset[int]) -> frozenset[str]:
         """Names above one that an allowed service opens."""
         if allowed not in self._bundles_carved:
-            self._bundles_carved[allowed] = _above(name for index in allowed for name in self._base.bundles[index])
+            self._bundles_carved[allowed] = above(name for index in allowed for name in self._base.bundles[index])
         return self._bundles_carved[allowed]
 
     def _services(self, switches: dict[str, Switch], wanted: Switch) -> frozenset[int]:
@@ -228,8 +228,8 @@ def _by_name(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:
     return {name: tuple(values) for name, values in found.items()}
 
 
-def _above(found: Iterable[str]) -> frozenset[str]:
-    """Every name above one of `found`; a name of `found` itself only when another lies below it."""
+def above(found: Iterable[str]) -> frozenset[str]:
+    """Return every name above one of `found`; a name of `found` itself only when another lies below it."""
     above: set[str] = set()
     for name in found:
         at = name.find(".")

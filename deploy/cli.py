@@ -26,7 +26,7 @@ COMMANDS = {
     "keys": ("deploy.commands.keys", "The portal's signing key: show, rotate."),
     "backup": ("deploy.commands.backup", "Write the whole portal to one file, while it runs."),
     "restore": ("deploy.commands.restore", "Restore a backup on an empty machine; the portal is then held."),
-    "export": ("deploy.commands.export", "Take things out: audit."),
+    "export": ("deploy.commands.export", "Take things out: audit, rpz."),
 }
 
 
