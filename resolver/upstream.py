@@ -14,13 +14,13 @@ from collections.abc import Iterable
 from resolver.config import Endpoint
 from resolver.engine.seam import Arrival, Send
 from resolver.poller import BROKEN, READ, WRITE, Poller
+from resolver.wire import FORMERR, NOTIMP, question_of
 
 SOCKETS = 64  # per upstream
 MAX_AGE = 30.0  # seconds, then a socket retires
 MAX_USES = 1_000
 MAX_CONNECTIONS = 256  # TCP, over all upstreams
 MAX_DATAGRAM = 4_096  # octets; we offer upstream far less
-_OPT_SIZE = 11  # our own OPT record at the end of each message
 _HEAD = 12
 
 
@@ -96,7 +96,7 @@ class Upstreams:
             number &= 0xFFFF
             while number in tries:
                 number = self._random.draw() & 0xFFFF
-            tries[number] = (serial, message[_HEAD:-_OPT_SIZE].lower())
+            tries[number] = (serial, question_of(message).lower())
             slot.uses += 1
             try:
                 slot.socket.send(number.to_bytes(2, "big") + message[2:])
@@ -140,6 +140,8 @@ class Upstreams:
             return
         number = int.from_bytes(data[:2], "big")
         found = slot.tries.get(number)
+        if found is not None and len(data) == _HEAD and data[3] & 15 in (FORMERR, NOTIMP):
+            data = data[:4] + b"\0\1" + data[6:] + found[1]  # an old server's, that cannot read EDNS
         if found is None or len(data) < _HEAD or data[_HEAD : _HEAD + len(found[1])].lower() != found[1]:
             self.stray += 1
             return
@@ -244,7 +246,7 @@ class _Stream:
             self._fail()
 
     def _take(self, data: bytes) -> None:
-        question = self._message[_HEAD:-_OPT_SIZE]
+        question = question_of(self._message)
         if data[:2] == self._message[:2] and data[_HEAD : _HEAD + len(question)].lower() == question.lower():
             # The connection vouches for the sender; an old server's change of case is put right for the engine.
             self._owner.arrivals.append((self._serial, data[:_HEAD] + question + data[_HEAD + len(question) :]))

@@ -294,6 +294,16 @@ def upstream_query(question: bytes, do: bool, cd: bool, size: int) -> bytes:
     return b"\0\0" + header(flags, 1, 0, 0, 1) + question + opt_record(size, do)
 
 
+def without_edns(message: bytes) -> bytes:
+    """Return a message that asks upstream without the OPT record that `upstream_query` gave it."""
+    return message[:10] + b"\0\0" + message[HEAD : -_OPT.size]
+
+
+def question_of(message: bytes) -> bytes:
+    """Return the question of a message that asks upstream, with EDNS or without."""
+    return message[HEAD : -_OPT.size] if message[11] else message[HEAD:]
+
+
 def patch_ttls(body: bytes, ttls: tuple[tuple[int, int], ...], age: int, cap: int) -> bytes:
     """Return `body` with each (offset, TTL) counted down by `age` and cut to `cap`."""
     patched = bytearray(body)

@@ -2,21 +2,29 @@
 
     new -> asked (UDP) -> answered | asked again (next upstream, or TCP after TC or a wrong case) -> answered | failed
 
-A try has a serial; late answers to an earlier try of a question that still waits are as good as any. The table is
-bounded by the number of waiting askers.
+The upstream with the shortest smoothed round trip is asked first (RFC 6298's estimator). With others at hand a try gets
+a few hundred milliseconds before the next one is asked too; only the last has the whole time-out. The others, and those
+that rested, are measured with copies of questions, so that no client waits for a probe. A try has a serial; late
+answers to an earlier try of a question that still waits are as good as any. The table is bounded by the number of
+waiting askers.
 """
 
 from __future__ import annotations
 
+import heapq
 import secrets
-from collections import deque
 
 from resolver.engine.seam import Peer, Send, Source
-from resolver.wire import Query
+from resolver.wire import Query, without_edns
 
 MAX_WAITERS = 500  # askers of one question
 DOWN_AFTER = 3  # failures in a row
 LONGEST_DOWN = 30.0  # seconds
+FIRST_PATIENCE = 0.3  # seconds until another upstream is asked too, before there is a measurement
+LEAST_PATIENCE, MOST_PATIENCE = 0.1, 0.4  # and afterwards
+PROBE_EVERY = 10.0  # seconds between two measurements of an upstream that is not the fastest
+MAX_LATE = 1_000  # tries of finished questions that are remembered, to measure their answers
+PLAIN_FOR = 900.0  # seconds that an upstream which does not know EDNS is asked without it
 
 Waiter = tuple[Query, bytes, Source, Peer, float]  # query, its id, where from, whom from, when it asked
 
@@ -43,35 +51,53 @@ def random_case(name: bytes) -> bytes:
 class Question:
     """One outstanding question."""
 
-    __slots__ = ("do", "error", "key", "message", "name", "qtype", "serial", "serials", "server", "tries", "waiters")
+    __slots__ = (
+        "do",
+        "error",
+        "key",
+        "message",
+        "name",
+        "plain",
+        "qtype",
+        "serial",
+        "serials",
+        "tries",
+        "waiters",
+    )
 
     def __init__(self, key: bytes, name: bytes, qtype: int, do: bool, message: bytes) -> None:
         self.key = key
         self.name = name
         self.qtype = qtype
         self.do = do
-        self.message = message
+        self.message = message  # with EDNS
         self.waiters: list[Waiter] = []
         self.serials: list[int] = []  # every try
         self.serial = -1  # the try that runs
-        self.server = -1
         self.tries = 0
+        self.plain = -1  # the upstream that was asked once more without EDNS
         self.error = False  # somebody answered, but not usefully
 
 
 class _Server:
-    __slots__ = ("down_until", "failures")
+    __slots__ = ("down_until", "failures", "heard", "measured", "plain_until", "spread", "srtt")
 
     def __init__(self) -> None:
         self.failures = 0
         self.down_until = 0.0
+        self.heard = 0.0  # when it answered last
+        self.measured = 0.0  # when it was asked last
+        self.srtt = 0.0  # seconds; 0: not known
+        self.spread = 0.0
+        self.plain_until = 0.0
 
 
 class Asking:
-    """The table of outstanding questions over `servers` upstreams, in order of preference."""
+    """The table of outstanding questions over `servers` upstreams, in order of preference while none is measured."""
 
     __slots__ = (
         "_deadlines",
+        "_late",
         "_next",
         "_questions",
         "_servers",
@@ -84,10 +110,12 @@ class Asking:
     )
 
     def __init__(self, servers: int, timeout: float, tries: int, limit: int) -> None:
+        """`timeout`: seconds for the last try of a question, and for every try when there is one upstream only."""
         self._servers = [_Server() for _ in range(servers)]
         self._questions: dict[bytes, Question] = {}
-        self._tries: dict[int, Question] = {}
-        self._deadlines: deque[tuple[float, int]] = deque()
+        self._tries: dict[int, tuple[Question, int, float]] = {}  # serial -> question, upstream, when it was sent
+        self._late: dict[int, tuple[int, float]] = {}  # of finished questions, what may still be measured
+        self._deadlines: list[tuple[float, int]] = []  # a heap
         self._next = 0
         self.timeout = timeout
         self.tries = tries
@@ -108,44 +136,63 @@ class Asking:
         self.waiting += 1
         return True
 
-    def start(self, question: Question, waiter: Waiter, now: float) -> Send | None:
-        """Ask a new question; None when there is no upstream at all."""
+    def start(self, question: Question, waiter: Waiter, now: float) -> list[Send]:
+        """Ask a new question, with a copy to an upstream that is due for a measurement; empty: there is no upstream."""
         if not self._servers:
-            return None
+            return []
         question.waiters.append(waiter)
         self.waiting += 1
         self._questions[question.key] = question
-        return self._send(question, now, stream=False)
+        sends = [self._send(question, self._fastest(now), now, stream=False)]
+        if len(self._servers) > 1:
+            due = self._due(sends[0][1], now)
+            if due >= 0:
+                sends.append(self._try(question, due, now, stream=False))
+        return sends
 
-    def again(self, question: Question, now: float, *, stream: bool = False) -> Send | None:
-        """Ask once more, over TCP at the same upstream or at the next one; None when every try is used up."""
+    def again(self, question: Question, last: int, now: float, *, stream: bool = False) -> Send | None:
+        """Ask once more, over TCP at the upstream `last` or at the one after it; None when every try is used up."""
         if question.tries >= self.tries + stream:  # a last try that came back truncated is still worth a connection
             return None
-        if not stream and question.tries >= len(self._servers) and all(one.down_until > now for one in self._servers):
+        if stream:
+            return self._send(question, last, now, stream=True)
+        if question.tries >= len(self._servers) and all(one.down_until > now for one in self._servers):
             return None
-        return self._send(question, now, stream=stream)
+        return self._send(question, self._following(last, now), now, stream=False)
 
-    def of(self, serial: int) -> Question | None:
-        """Return the question that the try `serial` belongs to, when it still waits."""
+    def without_edns(self, question: Question, server: int, now: float) -> Send | None:
+        """Ask the same upstream without EDNS (RFC 6891 §6.2.2), once for a question; None when that was done."""
+        if question.plain >= 0 or self._servers[server].plain_until > now:
+            return None
+        question.plain = server
+        return self._send(question, server, now, stream=False)
+
+    def of(self, serial: int) -> tuple[Question, int, float] | None:
+        """Return the question that the try `serial` belongs to, when it still waits; whom it asked, and when."""
         return self._tries.get(serial)
 
     def finish(self, question: Question) -> list[Waiter]:
         """Take the question out of the table and return who waits for it."""
-        for serial in question.serials:
-            self._tries.pop(serial, None)
+        serials = question.serials
+        for serial in serials:
+            _, server, sent = self._tries.pop(serial)
+            if len(serials) > 1:
+                self._late[serial] = (server, sent)
+        while len(self._late) > MAX_LATE:
+            del self._late[next(iter(self._late))]
         self._questions.pop(question.key, None)
         self.waiting -= len(question.waiters)
         return question.waiters
 
-    def expired(self, now: float) -> list[Question]:
-        """Return the questions whose running try has had its time."""
-        found: list[Question] = []
+    def expired(self, now: float) -> list[tuple[Question, int, float]]:
+        """Return the questions whose running try has had its time, whom it asked, and when."""
+        found: list[tuple[Question, int, float]] = []
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now:
-            _, serial = deadlines.popleft()
-            question = self._tries.get(serial)
-            if question is not None and question.serial == serial:
-                found.append(question)
+            _, serial = heapq.heappop(deadlines)
+            one = self._tries.get(serial)
+            if one is not None and one[0].serial == serial:
+                found.append(one)
         return found
 
     def next_deadline(self) -> float | None:
@@ -154,9 +201,11 @@ class Asking:
 
     def clock_set_back(self, now: float) -> None:
         """Give every running try its whole time again, from `now`."""
-        self._deadlines = deque((now + self.timeout, serial) for _, serial in self._deadlines)
+        self._deadlines = [(now + self.timeout, serial) for _, serial in self._deadlines]
+        self._tries = {serial: (question, server, now) for serial, (question, server, _) in self._tries.items()}
+        self._late.clear()
         for server in self._servers:
-            server.down_until = 0.0
+            server.down_until = server.heard = server.measured = server.plain_until = 0.0
 
     def failed(self, server: int, now: float) -> None:
         """Note that `server` did not answer usefully; after some in a row it rests for a while, longer each time."""
@@ -165,39 +214,106 @@ class Asking:
         if one.failures >= DOWN_AFTER and one.down_until <= now:
             one.down_until = now + min(2.0 ** min(one.failures - DOWN_AFTER, 10), LONGEST_DOWN)
 
-    def worked(self, server: int) -> None:
-        """Note that `server` answered."""
+    def silent(self, server: int, sent: float, now: float) -> None:
+        """Note that a try of `sent` got no answer. A server that answered others since is well; the name is slow."""
+        one = self._servers[server]
+        if one.heard < sent:
+            one.srtt = min(max(2 * one.srtt, now - sent), self.timeout)
+            self.failed(server, now)
+
+    def answered(self, server: int, sent: float, now: float) -> None:
+        """Measure the round trip of an answer that came, whatever it says."""
+        one = self._servers[server]
+        took = max(now - sent, 0.000_001)
+        if one.heard == 0.0 or one.failures:
+            one.srtt, one.spread = took, took / 2
+        else:
+            one.spread += (abs(took - one.srtt) - one.spread) / 4
+            one.srtt += (took - one.srtt) / 8
+        one.heard = now
+
+    def answered_late(self, serial: int, useful: bool, now: float) -> bool:
+        """Measure an upstream whose answer came after another's, a probe's mostly; False when it was never asked."""
+        found = self._late.pop(serial, None)
+        if found is None:
+            return False
+        self.answered(*found, now)
+        if useful:
+            one = self._servers[found[0]]
+            one.failures = 0
+            one.down_until = 0.0
+        return True
+
+    def worked(self, question: Question, server: int, now: float) -> None:
+        """Note that `server` answered usefully, perhaps only without EDNS."""
         one = self._servers[server]
         one.failures = 0
         one.down_until = 0.0
+        if question.plain == server:
+            one.plain_until = now + PLAIN_FOR
 
     def others(self) -> bool:
         """True when there is more than one upstream."""
         return len(self._servers) > 1
 
-    def _send(self, question: Question, now: float, *, stream: bool) -> Send:
+    def _send(self, question: Question, server: int, now: float, *, stream: bool) -> Send:
+        """The try that runs from now on."""
+        question.tries += 1
+        send = self._try(question, server, now, stream=stream)
+        question.serial = send[0]
+        heapq.heappush(self._deadlines, (now + self._patience(question, server), send[0]))
+        return send
+
+    def _try(self, question: Question, server: int, now: float, *, stream: bool) -> Send:
         serial = self._next
         self._next += 1
-        question.tries += 1
-        if not stream:
-            question.server = self._choose(question.server, now)
-        question.serial = serial
         question.serials.append(serial)
-        self._tries[serial] = question
-        self._deadlines.append((now + self.timeout, serial))
+        self._tries[serial] = (question, server, now)
+        one = self._servers[server]
+        one.measured = now
         self.sent += 1
-        return (serial, question.server, question.message, stream)
+        message = question.message
+        if question.plain == server or one.plain_until > now:
+            message = without_edns(message)
+        return (serial, server, message, stream)
 
-    def _choose(self, last: int, now: float) -> int:
-        """The first upstream in order that does not rest; after a failed try, the next one round. One that has rested
-        is tried with a single question before the rest of them come back to it."""
+    def _patience(self, question: Question, server: int) -> float:
+        if len(self._servers) == 1 or question.tries >= self.tries:
+            return self.timeout
+        one = self._servers[server]
+        usual = one.srtt + 4 * one.spread if one.srtt else FIRST_PATIENCE
+        return min(max(LEAST_PATIENCE, min(usual, MOST_PATIENCE)) * question.tries, self.timeout)
+
+    def _fastest(self, now: float) -> int:
+        """The upstream with the shortest round trip that does not rest; those never measured only when all are."""
+        best = -1
+        shortest = 0.0
+        for at, one in enumerate(self._servers):
+            if one.down_until > now or one.failures >= DOWN_AFTER:
+                continue
+            took = one.srtt or MOST_PATIENCE
+            if best < 0 or took < shortest:
+                best, shortest = at, took
+        return best if best >= 0 else self._following(-1, now)
+
+    def _due(self, asked: int, now: float) -> int:
+        """An upstream other than `asked` that does not rest and was not asked for a while, else -1."""
+        for at, one in enumerate(self._servers):
+            if one.measured == 0.0:
+                one.measured = now
+            elif at != asked and one.down_until <= now and now - one.measured >= PROBE_EVERY:
+                return at
+        return -1
+
+    def _following(self, last: int, now: float) -> int:
+        """The upstream after `last`, in order, that does not rest; when all do, simply the next one."""
         servers = self._servers
         count = len(servers)
         for step in range(count):
-            at = (last + 1 + step) % count if last >= 0 else step
+            at = (last + 1 + step) % count
             one = servers[at]
             if one.down_until <= now:
-                if one.failures >= DOWN_AFTER:
+                if one.failures >= DOWN_AFTER:  # has rested: one question at a time, until it answers
                     one.down_until = now + self.timeout
                 return at
         return (last + 1) % count

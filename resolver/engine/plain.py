@@ -272,9 +272,9 @@ class Engine:
             asked = random_case(query.name) + query.question[-4:]
             message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
             question = Question(key, query.name, query.qtype, query.do, message)
-            send = self._asking.start(question, waiter, now)
-            if send is not None:
-                output.sends.append(send)
+            sends = self._asking.start(question, waiter, now)
+            if sends:
+                output.sends += sends
                 return None
         self._counters.full += 1
         self._counters.servfail += 1
@@ -288,25 +288,38 @@ class Engine:
         output = Output()
         halves: list[bytes] = []
         for serial, data in arrivals:
-            question = self._asking.of(serial)
-            if question is None:
-                self._counters.stray += 1
+            one = self._asking.of(serial)
+            if one is None:
+                if not self._asking.answered_late(serial, data[3] & 15 in (0, wire.NXDOMAIN), now):
+                    self._counters.stray += 1
                 continue
+            question, server, sent = one
+            self._asking.answered(server, sent, now)
             end = wire.HEAD + len(question.name)
             try:
                 reply = read_reply(data, question.name, question.qtype, question.do)
             except WireError:
-                question.error = True
-                self._try_again(question, now, halves, output)
+                self._asking.failed(server, now)
+                if question.serial == serial:
+                    question.error = True
+                    self._try_again(question, server, now, halves, output, blame=False)
                 continue
+            bad = reply.lame or reply.rcode not in (0, wire.NXDOMAIN)
+            if (bad or reply.truncated) and question.serial != serial:
+                continue  # another try runs already
+            if reply.rcode in (wire.FORMERR, wire.NOTIMP) and not reply.truncated:
+                send = self._asking.without_edns(question, server, now)
+                if send is not None:
+                    output.sends.append(send)
+                    continue
             if reply.truncated or data[wire.HEAD : end] != question.message[wire.HEAD : end]:
                 # Too long, or not in the case we chose: a forger's, or an old server's. TCP settles both.
-                self._try_again(question, now, halves, output, stream=True)
-            elif reply.lame or reply.rcode not in (0, wire.NXDOMAIN):
+                self._try_again(question, server, now, halves, output, stream=True)
+            elif bad:
                 question.error = True
-                self._try_again(question, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
+                self._try_again(question, server, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
             else:
-                self._asking.worked(question.server)
+                self._asking.worked(question, server, now)
                 answer = self._judge.learn(question.key, reply, now)
                 self._tell(question, answer, now, halves, output)
         self._close(output, halves, now)
@@ -319,13 +332,16 @@ class Engine:
         output = Output()
         halves: list[bytes] = []
         for serial in serials:
-            question = self._asking.of(serial)
-            if question is None or question.serial != serial:
+            one = self._asking.of(serial)
+            if one is None:
                 continue
-            if self._asking.others():
-                self._try_again(question, now, halves, output)
+            question, server, _ = one
+            if question.serial != serial:
+                self._asking.failed(server, now)
+            elif self._asking.others():
+                self._try_again(question, server, now, halves, output)
             else:
-                self._asking.failed(question.server, now)
+                self._asking.failed(server, now)
         self._close(output, halves, now)
         return output
 
@@ -334,8 +350,9 @@ class Engine:
         self._move_clock(now)
         output = Output()
         halves: list[bytes] = []
-        for question in self._asking.expired(now):
-            self._try_again(question, now, halves, output)
+        for question, server, sent in self._asking.expired(now):
+            self._asking.silent(server, sent, now)
+            self._try_again(question, server, now, halves, output, blame=False)
         self._close(output, halves, now)
         return output
 
@@ -346,6 +363,7 @@ class Engine:
     def _try_again(
         self,
         question: Question,
+        server: int,
         now: float,
         halves: list[bytes],
         output: Output,
@@ -357,8 +375,8 @@ class Engine:
         if not stream:
             self._counters.upstream_failed += 1
             if blame:
-                self._asking.failed(question.server, now)
-        send = self._asking.again(question, now, stream=stream)
+                self._asking.failed(server, now)
+        send = self._asking.again(question, server, now, stream=stream)
         if send is not None:
             output.sends.append(send)
             return

@@ -233,3 +233,10 @@ def test_a_tcp_try_that_hangs_is_closed_when_nobody_waits_any_more() -> None:
         pools.sweep(NOW + 4)
         assert pools._streams == set()
         poller.close()
+
+
+def test_an_old_servers_bare_header_that_refuses_edns_is_an_answer(make) -> None:  # type: ignore[no-untyped-def]
+    pools = make(lambda query, tcp: [query[:2] + b"\x81\x01" + bytes(8)])
+    pools.send(5)
+    [(serial, data)] = pools.wait()
+    assert (serial, data[3] & 15, data[12 : 12 + len(QUESTION)].lower()) == (5, 1, QUESTION.lower())
