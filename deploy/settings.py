@@ -101,6 +101,8 @@ class ResolverSection(_Section):
     max_ttl: int = Field(86_400, ge=60, le=604_800, description="longest time an answer is kept, seconds")
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
+    tcp_idle_s: int = Field(10, ge=1, le=600, description="seconds that a TCP connection may be idle")
+    tcp_per_client: int = Field(50, ge=1, le=100_000, description="open TCP connections per client and worker")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
     proxy_from: list[NetworkText] = Field(
         [], description="forwarders that must say by PROXY protocol (version 2) who asks"
@@ -214,6 +216,8 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         max_ttl=section.max_ttl,
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,
+        tcp_idle=float(section.tcp_idle_s),
+        tcp_per_client=section.tcp_per_client,
         tcp_connections=section.tcp_connections,
         proxy_from=tuple(section.proxy_from),
         ecs_from=tuple(section.ecs_from),

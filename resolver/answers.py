@@ -144,29 +144,29 @@ def _owner(query: Query, verdict: Verdict) -> int:
 
 
 def assemble(
-    query: Query, answer: Answer, body: bytes, limit: int, size: int, trust_ad: bool, cookie: bytes = b""
+    query: Query, answer: Answer, body: bytes, limit: int, size: int, trust_ad: bool, options: bytes = b""
 ) -> bytes:
     """Return what follows the id in the message that gives `answer` to `query`.
 
     `body` is the answer's own with its TTLs brought up to date; `limit` is what the client can take, `size` our own
-    EDNS size, both in octets; `cookie` is a whole option. A structured error is given when it was asked for, as long a
+    EDNS size, both in octets; `options` are whole ones. A structured error is given when it was asked for, as long a
     one as fits. What does not fit loses its extended error first, then its records, with TC set.
     """
     flags = wire.QR | wire.RA | (query.flags & (wire.RD | wire.CD)) | answer.rcode & 15
     if answer.ad and trust_ad and (query.do or query.flags & wire.AD):
         flags |= wire.AD
     question = query.question
-    opt = wire.opt_record(size, query.do, answer.ede + cookie, answer.rcode) if query.edns else b""
+    opt = wire.opt_record(size, query.do, answer.ede + options, answer.rcode) if query.edns else b""
     total = wire.HEAD + len(question) + len(body) + len(opt)
     if query.structured and answer.structured:
         room = limit - total + len(answer.ede)
         fitting = next((one for one in answer.structured if len(one) <= room), None)
         if fitting is not None:
-            opt = wire.opt_record(size, query.do, fitting + cookie, answer.rcode)
+            opt = wire.opt_record(size, query.do, fitting + options, answer.rcode)
             return wire.header(flags, 1, answer.answers, answer.authority, 1) + question + body + opt
     if total > limit and query.edns and answer.ede:
         total -= len(answer.ede)
-        opt = wire.opt_record(size, query.do, cookie, answer.rcode)
+        opt = wire.opt_record(size, query.do, options, answer.rcode)
     additional = 1 if query.edns else 0
     if total > limit:
         return wire.header(flags & ~wire.AD | wire.TC, 1, 0, 0, additional) + question + opt

@@ -26,6 +26,7 @@ QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0
 DO = 0x8000  # in the OPT record's TTL
 COOKIE = 10  # option code, RFC 7873
 SUBNET = 8  # RFC 7871
+KEEPALIVE = 11  # RFC 7828
 STRUCTURED = 26  # option code of draft-ietf-dnsop-structured-dns-error, which nobody has settled yet
 
 _HEADER = struct.Struct("!HHHHHH")
@@ -71,6 +72,7 @@ class Query:
     cookie: bytes
     structured: bool = False  # the sender understands structured errors
     subnet: bytes = b""  # the client subnet's option data; only forwarders' is looked at
+    keepalive: bool = False  # the sender would like to know how long a connection may be idle
     who: Any = None  # whom it is asked for, when that is not the sender
     extra: bool = False  # it has a record other than OPT in its additional section
 
@@ -182,6 +184,8 @@ def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Que
             if size != 8 and not 16 <= size <= 40:
                 raise WireError("a cookie of a length that none has", FORMERR, edns=True, question=query.question)
             query.cookie = data[at : at + size]
+        elif code == KEEPALIVE:
+            query.keepalive = not size
         elif code == SUBNET:
             query.subnet = data[at : at + size]
         elif code == STRUCTURED:

@@ -236,10 +236,12 @@ class Engine:
     def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source, client: Client) -> bytes:
         size = self._config.udp_size
         limit = 0xFFFF if source.stream else min(query.size, size)
-        cookie = b""
+        options = b""
         if query.cookie:
-            cookie = wire.option(wire.COOKIE, self._askers.cookie(query.cookie, client, self._now))
-        return answers.assemble(query, answer, body, limit, size, self._trust_ad, cookie)
+            options = wire.option(wire.COOKIE, self._askers.cookie(query.cookie, client, self._now))
+        if query.keepalive and source.stream:
+            options += wire.option(wire.KEEPALIVE, int(self._config.tcp_idle * 10).to_bytes(2, "big"))
+        return answers.assemble(query, answer, body, limit, size, self._trust_ad, options)
 
     def _note(self, finished: Finished, client: Client, halves: list[bytes]) -> None:
         counters = self._counters

@@ -569,3 +569,16 @@ def test_the_same_rules_share_one_view() -> None:
         laboratory.ask("facebook.com", client=client)
     assert laboratory.engine.counters.memo_hits == 1
     assert {record.group for record in laboratory.log} == {"a", "b"}
+
+
+def test_the_idle_time_is_told_to_those_that_ask_over_tcp_and_to_nobody_else() -> None:
+    laboratory = Laboratory(tcp_idle=7.5)
+    for tcp, options, expected in (
+        (True, [dns.edns.GenericOption(11, b"")], [b"\0\x4b"]),
+        (True, [], []),
+        (False, [dns.edns.GenericOption(11, b"")], []),
+    ):
+        for _ in range(3):
+            found = laboratory.ask("facebook.com", tcp=tcp, use_edns=0, options=options)
+            assert found is not None
+            assert [one.to_wire() for one in found.options if one.otype == 11] == expected
