@@ -1,0 +1,64 @@
+"""The API answers as its OpenAPI document says: called with made-up and hostile input by Schemathesis.
+
+No 5xx, no status and no content type that is not documented. `SCHOOLGATE_EXAMPLES` asks for more per operation.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
+
+from portal import people
+from portal.database import transaction
+from portal.models.words import Role
+from portal.people import TokenDraft
+from portal.sessions import user_actor
+from tests.portal.gatehouse import Served
+from tests.portal.pages.conftest import PEOPLE, config, portal, pristine  # noqa: F401
+
+EXAMPLES = int(os.environ.get("SCHOOLGATE_EXAMPLES", "3"))
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance]
+LEFT_OUT = ("/api/v1/node/", "/api/v1/nodes/tokens")  # a credential of their own, or endless streams
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["amir", "rosa"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_operation_answers_as_it_is_documented(portal: Served, who: str) -> None:  # noqa: F811
+    role = {"amir": Role.ADMINISTRATOR, "rosa": Role.REVIEWER}[who]
+    with transaction(portal.wired.engine) as session:
+        actor = user_actor(people.by_email(session, PEOPLE[who]))
+        secret = people.create_token(session, actor, 1.0e9 * 2, TokenDraft("t", role, machine=False)).secret
+    schema = schemathesis.openapi.from_url(f"{portal.url}/api/openapi.json")
+    wrong: list[str] = []
+    statuses: set[int] = set()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        if operation.path.startswith(LEFT_OUT):
+            continue
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def call(case: Any) -> None:
+            answer = case.call_and_validate(checks=CHECKS, headers={"Authorization": f"Bearer {secret}"})
+            statuses.add(answer.status_code)
+
+        try:
+            call()
+        except Exception as error:
+            wrong.append(f"{operation.label}: {str(error)[:600]}")
+    assert not wrong, "\n\n".join(wrong)
+    assert {200, 404, 422} <= statuses, statuses
