@@ -23,6 +23,7 @@ COMMANDS = {
     "token": ("deploy.commands.token", "API tokens: create, list, revoke."),
     "setup": ("deploy.commands.setup", "The first day: the check-list, the district's settings, its groups."),
     "sites": ("deploy.commands.sites", "Sites and groups: import a CSV file, which group an address is in."),
+    "exceptions": ("deploy.commands.exceptions", "Operational exceptions: import an old allowlist."),
     "keys": ("deploy.commands.keys", "The portal's signing key: show, rotate."),
     "backup": ("deploy.commands.backup", "Write the whole portal to one file, while it runs."),
     "restore": ("deploy.commands.restore", "Restore a backup on an empty machine; the portal is then held."),

@@ -20,7 +20,7 @@ from portal.pages.words import Option
 
 router = APIRouter()
 
-PER_PAGE = 100
+PER_PAGE = 50
 MOST = 100_000  # rows of an export
 
 _STATUSES = [
