@@ -16,9 +16,13 @@ A name matches an entry when it equals it or (subtree) lies below it, by labels.
 verdict uses the union of their categories over all matching ancestors. A service that the group's policy allows takes
 the name out of that service's category (in step 7 only), whichever of the category's lists holds it.
 
+An allow of step 6 or later then passes the group's *rewrites* (safe search, YouTube's modes): the name is answered as
+another one. A grant lifts a block, never a rewrite, unless the grant itself says so.
+
 A *mode* that is on for the group changes steps 6 and 7 while it lasts: testing leaves out the grants that it suspends;
-a lock-down leaves out every grant and blocks every category; emergency open allows what step 7 would block. A group
-that is only *observed* allows it too, and says what it would have been. None of them reaches steps 1 to 5.
+a lock-down leaves out every grant and blocks every category (and rewrites at its strictest); emergency open allows
+what step 7 would block. A group that is only *observed* allows it too, and says what it would have been. None of them
+reaches steps 1 to 5.
 
 `now` is never earlier than the policy's `created_at`: a clock set back cannot reopen what had ended before.
 """
@@ -45,7 +49,7 @@ from blocklists.policy import (
     ReasonKind,
     Verdict,
 )
-from blocklists.rules import Opening, Rules
+from blocklists.rules import STRICTEST, Opening, Rules
 
 NO_GRANTS: frozenset[int] = frozenset()
 
@@ -76,7 +80,7 @@ def decide(name: str, rules: Rules, now: float, via: frozenset[int] = NO_GRANTS)
     for _, _, step in _STEPS:
         verdict = step(question)
         if verdict is not None:
-            return verdict
+            return _rewritten(question, verdict)
     raise AssertionError("step 8 always decides")
 
 
@@ -87,6 +91,8 @@ def explain(name: str, rules: Rules, now: float, via: frozenset[int] = NO_GRANTS
     for number, title, step in _STEPS:
         question.found = ""
         verdict = step(question)
+        if verdict is not None:
+            verdict = _rewritten(question, verdict)
         steps.append(Step(number, title, question.found or "nothing", verdict is not None))
         if verdict is not None:
             return Explanation(verdict, tuple(steps))
@@ -106,6 +112,7 @@ class _Question:
     valid_until: float = FOREVER  # set by step 6: when the first of them may start or end
     found: str = ""
     modes: tuple[Mode, ...] = ()  # set by step 6: those that are on now
+    as_it_is: bool = False  # set by step 6: a grant lifts the name's rewrite too
     ancestors: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -214,6 +221,7 @@ def _grants_and_blocks(question: _Question) -> Verdict | None:
         # An exact block says nothing of the names below, which NXDOMAIN would deny (RFC 8020).
         style = AnswerStyle.NODATA if winner.match is Match.EXACT else AnswerStyle.NXDOMAIN
         return _block(question, reason, style)
+    question.as_it_is = winner.lifts_rewrites
     question.found = f"grant {winner.number} ({winner.authority.kind} {winner.authority.number}) at {above}"
     reason = Reason(ReasonKind.GRANT, entry=above, number=winner.number, authority=winner.authority)
     return Verdict(Action.ALLOW, reason, lifted=_lifted(question, ranked), valid_until=question.valid_until)
@@ -309,6 +317,25 @@ def _listed(question: _Question) -> Verdict | None:
 def _default(question: _Question) -> Verdict:
     question.found = "no rule forbids it"
     return Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT), valid_until=question.valid_until)
+
+
+def _rewritten(question: _Question, verdict: Verdict) -> Verdict:
+    """The verdict, or for an allowed name that the group's settings rewrite: the rewrite. The district's own names
+    never are."""
+    if verdict.action is not Action.ALLOW or verdict.reason.kind is ReasonKind.OWN:
+        return verdict
+    rules = question.rules
+    table = rules.rewrites if question.mode(ModeKind.LOCK_DOWN) is None else STRICTEST
+    target = table.get(question.name)
+    if target is None:
+        return verdict
+    rewrite = Reason(ReasonKind.REWRITE, entry=question.name)
+    if question.as_it_is:
+        question.found += f"; not answered as {target}: the grant says so"
+        return replace(verdict, lifted=verdict.lifted or rewrite)
+    question.found += f"; answered as {target}"
+    reason = rewrite if verdict.reason.kind is ReasonKind.DEFAULT else verdict.reason
+    return replace(verdict, action=Action.REWRITE, reason=reason, target=target)
 
 
 def _block(question: _Question, reason: Reason, style: AnswerStyle) -> Verdict:

@@ -26,9 +26,12 @@ from blocklists.policy import (
     Mode,
     Policy,
     Switch,
+    YouTube,
 )
+from blocklists.rewrites import rewrites
 
 T = TypeVar("T")
+STRICTEST = rewrites(True, YouTube.STRICT)  # for the unassigned, and in a lock-down
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Rules:
     strict: frozenset[int]  # every list: what a lock-down blocks
     observe_until: int | None
     modes: tuple[Mode, ...]  # that touch this group, by number
+    rewrites: Mapping[str, str]  # name -> the name that answers in its place
     carved: tuple[frozenset[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
 
 
@@ -119,8 +123,8 @@ class _Builder:
         self._made: dict[object, Rules] = {}
 
     def unassigned(self) -> Rules:
-        """Strictest: every category blocked, no service allowed, every custom block, no grant."""
-        return self._make(frozenset(self._categories), {}, (), self._policy.blocks)
+        """Strictest: every category blocked, no service allowed, every custom block, no grant, every rewrite."""
+        return self._make(frozenset(self._categories), {}, (), self._policy.blocks, rewritten=(True, YouTube.STRICT))
 
     def of(self, group: Group) -> Rules:
         layers = tuple(
@@ -135,7 +139,8 @@ class _Builder:
             if (group.site in mode.sites or EVERY_SITE in mode.sites) and group.audience in mode.audiences
         )
         blocks = frozenset(group.blocks)
-        return self._make(blocks, switches, layers, self._blocks(group), group.observe_until, modes)
+        rewritten = (group.safe_search, group.youtube)
+        return self._make(blocks, switches, layers, self._blocks(group), group.observe_until, modes, rewritten)
 
     def _blocks(self, group: Group) -> tuple[CustomBlock, ...]:
         """Guests take the students' blocks (and, unlike them, no grant that does not name guests)."""
@@ -167,6 +172,7 @@ class _Builder:
         customs: tuple[CustomBlock, ...],
         observe_until: int | None = None,
         modes: tuple[Mode, ...] = (),
+        rewritten: tuple[bool, YouTube] = (False, YouTube.OFF),
     ) -> Rules:
         identity = (
             blocks,
@@ -175,6 +181,7 @@ class _Builder:
             tuple(block.number for block in customs),
             observe_until,
             tuple(mode.number for mode in modes),
+            rewritten,
         )
         if identity in self._made:
             return self._made[identity]
@@ -202,6 +209,7 @@ class _Builder:
             strict=frozenset(range(len(self._base.lists))),
             observe_until=observe_until,
             modes=modes,
+            rewrites=rewrites(*rewritten),
             carved=tuple(one for one in carved if one),
         )
         self._made[identity] = rules

@@ -41,7 +41,7 @@ PURPOSES = (
 MATCHES = ("subtree", "exact")
 
 PROTECTED_FILE = "protected.toml"
-_NOT_SEED = frozenset({"catalog.toml"})
+_NOT_SEED = frozenset({"catalog.toml", "rewrites.toml"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ students group wherever there is one. Categories and services are in `blocking.p
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,9 +17,8 @@ from sqlalchemy import delete, desc, update
 from sqlmodel import Session, col, select
 
 from blocklists import policy
-from blocklists.clients import AmbiguousGroups, ClientTable, parse_address
-from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch
-from portal import access, audit, rule_book
+from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch, YouTube
+from portal import access, audit, claims, rule_book
 from portal.access import Actor
 from portal.blocking import known_services
 from portal.errors import Conflict, NotFound
@@ -32,7 +30,6 @@ from portal.outbox import record_change
 LEVELS = ("elementary", "middle", "high", "office", "away")
 _SITE_ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 OBSERVE_SECONDS = 14 * 86_400  # a new group logs what it would block, this long at most
-_MAX_NETWORKS = 256
 _ONLY_ADMINISTRATORS = "Only an administrator changes the district's sites, groups and blocks."
 
 
@@ -53,6 +50,8 @@ class GroupDraft:
     asked: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
     services: Mapping[str, str] = field(default_factory=dict)
+    safe_search: bool = False
+    youtube: str = "off"  # off | moderate | strict
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +166,8 @@ def _policy_group(row: ClientGroup, switches: Iterable[policy.ServiceSwitch]) ->
         blocks=tuple(row.blocks),
         services=tuple(switches),
         observe_until=row.observe_until,
+        safe_search=row.safe_search,
+        youtube=row.youtube,
     )
 
 
@@ -175,7 +176,14 @@ def _following(views: Iterable[GroupView]) -> tuple[GroupView, ...]:
     for key, view in by_id.items():
         leader = by_id.get(group_id(view.group.site, Audience.STUDENTS))
         if view.group.audience is Audience.GUESTS and leader is not None:
-            taken = replace(view.group, blocks=leader.group.blocks, services=leader.group.services)
+            led = leader.group
+            taken = replace(
+                view.group,
+                blocks=led.blocks,
+                services=led.services,
+                safe_search=led.safe_search,
+                youtube=led.youtube,
+            )
             by_id[key] = replace(view, group=taken, follows=leader.group.id)
     return tuple(by_id.values())
 
@@ -207,6 +215,8 @@ def create_group(session: Session, actor: Actor, now: float, draft: GroupDraft) 
             networks=list(new.networks),
             asked=list(new.asked),
             blocks=list(new.blocks),
+            safe_search=new.safe_search,
+            youtube=new.youtube,
             observe_until=int(now) + OBSERVE_SECONDS,
         )
     )
@@ -242,7 +252,8 @@ def update_group(
 
 
 def _store(session: Session, new: policy.Group, revision: int) -> None:
-    values = {"networks": list(new.networks), "asked": list(new.asked), "blocks": list(new.blocks)}
+    values: dict[str, object] = {"safe_search": new.safe_search, "youtube": new.youtube}
+    values |= {"networks": list(new.networks), "asked": list(new.asked), "blocks": list(new.blocks)}
     mine = update(ClientGroup).where(col(ClientGroup.id) == new.id, col(ClientGroup.revision) == revision)
     won = session.execute(mine.values(**values, revision=revision + 1).execution_options(synchronize_session=False))
     if getattr(won, "rowcount", 0) != 1:
@@ -293,6 +304,10 @@ def _differences(old: policy.Group, new: policy.Group) -> list[tuple[str, str, s
     for category in sorted(set(old.blocks) ^ set(new.blocks)):
         words = ("allowed", "blocked") if category in new.blocks else ("blocked", "allowed")
         found.append((f"category {category}", *words))
+    if old.safe_search != new.safe_search:
+        found.append(("safe search", *(("on", "off") if old.safe_search else ("off", "on"))))
+    if old.youtube != new.youtube:
+        found.append(("YouTube mode", str(old.youtube), str(new.youtube)))
     before = {one.service: str(one.switch) for one in old.services}
     after = {one.service: str(one.switch) for one in new.services}
     for service in sorted(before.keys() | after.keys()):
@@ -308,6 +323,8 @@ def _plain(one: policy.Group) -> audit.Detail:
         "asked": list(one.asked),
         "blocks": list(one.blocks),
         "services": {switch.service: str(switch.switch) for switch in one.services},
+        "safe_search": one.safe_search,
+        "youtube": str(one.youtube),
     }
 
 
@@ -333,65 +350,18 @@ def _read_group(session: Session, mistakes: Mistakes, draft: GroupDraft, views: 
         id=group_id(draft.site, audience),
         site=draft.site,
         audience=audience,
-        networks=_networks(mistakes, draft.networks),
-        asked=_asked(mistakes, draft.asked),
+        networks=claims.read_networks(mistakes, draft.networks),
+        asked=claims.read_asked(mistakes, draft.asked),
         blocks=blocks,
         services=tuple(switches),
+        safe_search=draft.safe_search,
+        youtube=mistakes.word("youtube", draft.youtube, YouTube, YouTube.OFF),
     )
     others = {view.group.id: view.group for view in views if view.group.id != new.id}
     leader = others.get(group_id(draft.site, Audience.STUDENTS))
     if audience is Audience.GUESTS and leader is not None:
         if (set(new.blocks), set(new.services)) not in ((set(), set()), (set(leader.blocks), set(leader.services))):
             mistakes.add("blocks", f"guests take the students' blocks: change them at {leader.id}")
-        new = replace(new, blocks=(), services=())
-    _unclaimed(mistakes, new, list(others.values()))
+        new = replace(new, blocks=(), services=(), safe_search=False, youtube=YouTube.OFF)
+    claims.note_claimed(mistakes, new, list(others.values()))
     return new
-
-
-def _networks(mistakes: Mistakes, typed: tuple[str, ...]) -> tuple[str, ...]:
-    if len(typed) > _MAX_NETWORKS:
-        mistakes.add("networks", f"a group has at most {_MAX_NETWORKS} networks; this has {len(typed)}")
-    found: list[str] = []
-    for at, text in enumerate(typed[:_MAX_NETWORKS]):
-        where = f"networks[{at}]"
-        try:
-            network = ipaddress.ip_network(text.strip(), strict=False)
-        except ValueError:
-            mistakes.add(where, f"{text[:60]!r} is not a network; write it like 10.20.0.0/16 or 2001:db8:20::/48")
-            continue
-        host = text.strip().partition("/")[0]
-        if ipaddress.ip_address(host) != network.network_address:
-            mistakes.add(where, f"{text.strip()} begins inside its network; did you mean {network}?")
-        elif network.prefixlen == 0:
-            mistakes.add(where, f"{network} would claim every client there is; name the site's own networks")
-        elif isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
-            mistakes.add(where, f"{network} is an IPv4 network in IPv6 clothes; write it as IPv4")
-        else:
-            found.append(str(network))
-    return tuple(dict.fromkeys(found))
-
-
-def _asked(mistakes: Mistakes, typed: tuple[str, ...]) -> tuple[str, ...]:
-    found: list[str] = []
-    for at, text in enumerate(typed[:_MAX_NETWORKS]):
-        try:
-            found.append(str(parse_address(text.strip())))
-        except ValueError:
-            mistakes.add(f"asked[{at}]", f"{text[:60]!r} is not an address of a resolver, like 10.20.0.53")
-    return tuple(dict.fromkeys(found))
-
-
-def _unclaimed(mistakes: Mistakes, new: policy.Group, others: list[policy.Group]) -> None:
-    """Note every network or asked address that another group claims. One look at all; only a clash is looked into."""
-    bare = replace(new, networks=(), asked=())
-    try:
-        ClientTable([*others, new])
-        return
-    except AmbiguousGroups:
-        alone = [(f"networks[{at}]", replace(bare, networks=(one,))) for at, one in enumerate(new.networks)]
-        alone += [(f"asked[{at}]", replace(bare, asked=(one,))) for at, one in enumerate(new.asked)]
-    for where, candidate in alone:
-        try:
-            ClientTable([*others, candidate])
-        except AmbiguousGroups as error:
-            mistakes.add(where, f"{error}; give it to one of them")

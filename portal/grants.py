@@ -63,6 +63,7 @@ class GrantDraft:
     starts_at: str
     ends_at: str
     hours: tuple[HoursDraft, ...] = ()
+    lifts_rewrites: bool = False  # safe search and YouTube's mode do not touch its names
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Scope:
     sites: tuple[str, ...]
     audiences: tuple[Audience, ...]
     window: Window
+    lifts_rewrites: bool = False
 
 
 class GrantStatus(StrEnum):
@@ -113,7 +115,7 @@ def check(
     window = _window(mistakes, where, draft, zone, now)
     if mistakes.errors or window is None:
         return None, tuple(mistakes.errors)
-    return Scope(entries, sites, audiences, window), ()
+    return Scope(entries, sites, audiences, window, draft.lifts_rewrites), ()
 
 
 def read_sites(session: Session, mistakes: Mistakes, field: str, typed: tuple[str, ...]) -> tuple[str, ...]:
@@ -207,6 +209,7 @@ def create_for_request(
         starts_at=scope.window.starts_at,
         ends_at=scope.window.ends_at,
         hours=[{"days": list(one.days), "start": one.start, "end": one.end} for one in scope.window.hours],
+        lifts_rewrites=scope.lifts_rewrites,
         reason=reason,
         created_by=actor.user_id,
         created_at=int(now),
@@ -287,7 +290,10 @@ def live(session: Session, now: float) -> tuple[Grant, ...]:
     Plain columns, not rows: of thousands of grants all but one were read for the version before, and are remembered
     by what their columns hold.
     """
-    columns = (GrantRow.id, GrantRow.authority, GrantRow.request_id, GrantRow.starts_at, GrantRow.ends_at)
+    columns = (
+        *(GrantRow.id, GrantRow.authority, GrantRow.request_id),
+        *(GrantRow.starts_at, GrantRow.ends_at, GrantRow.lifts_rewrites),
+    )
     texts = (GrantRow.entries, GrantRow.sites, GrantRow.audiences, GrantRow.hours)
     query = sqlalchemy.select(*map(col, columns), *(cast(col(one), Text) for one in texts))
     query = query.where(col(GrantRow.revoked_at).is_(None)).order_by(col(GrantRow.id))
@@ -302,6 +308,7 @@ def _policy_grant(
     request_id: int | None,
     starts_at: int,
     ends_at: int | None,
+    lifts_rewrites: bool,
     entries: str,
     sites: str,
     audiences: str,
@@ -309,8 +316,9 @@ def _policy_grant(
 ) -> Grant:
     """Columns of one row, the JSON ones as text, as the policy's grant."""
     authority = Authority(kind, request_id if kind is AuthorityKind.REQUEST and request_id is not None else number)
-    scope = _scope(json.loads(entries), json.loads(sites), json.loads(audiences), json.loads(hours), starts_at, ends_at)
-    return Grant(number, authority, scope.entries, scope.sites, scope.audiences, scope.window)
+    lists = (json.loads(entries), json.loads(sites), json.loads(audiences), json.loads(hours))
+    scope = _scope(*lists, starts_at, ends_at, lifts_rewrites)
+    return Grant(number, authority, scope.entries, scope.sites, scope.audiences, scope.window, scope.lifts_rewrites)
 
 
 def _scope(
@@ -320,6 +328,7 @@ def _scope(
     hours: list[dict[str, Any]],
     starts_at: int,
     ends_at: int | None,
+    lifts_rewrites: bool,
 ) -> Scope:
     """What a row's columns say, as values."""
     return Scope(
@@ -327,6 +336,7 @@ def _scope(
         sites=tuple(sites),
         audiences=tuple(Audience(audience) for audience in audiences),
         window=Window(starts_at, ends_at, tuple(Hours(tuple(one["days"]), one["start"], one["end"]) for one in hours)),
+        lifts_rewrites=lifts_rewrites,
     )
 
 
@@ -348,7 +358,7 @@ def _views(session: Session, now: float, rows: Iterable[GrantRow]) -> tuple[Gran
     found: list[GrantView] = []
     for row in rows:
         assert row.id is not None
-        scope = _scope(row.entries, row.sites, row.audiences, row.hours, row.starts_at, row.ends_at)
+        scope = _scope(row.entries, row.sites, row.audiences, row.hours, row.starts_at, row.ends_at, row.lifts_rewrites)
         status = _status(row, now)
         view = GrantView(
             id=row.id,

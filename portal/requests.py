@@ -275,6 +275,7 @@ def _approve(session: Session, actor: Actor, now: float, row: Request, reason: s
         "audiences": [str(one) for one in scope.audiences],
         "from": scope.window.starts_at,
         "until": scope.window.ends_at,
+        "lifts_rewrites": scope.lifts_rewrites,
         "hours": grant.hours,
     }
     now_ms = int(now * 1000)

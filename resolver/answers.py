@@ -50,6 +50,8 @@ class Answer:
     stored: float  # TTLs count down from here; FOREVER: they do not, the answer is our own
     expires: float
     ede: bytes = b""  # a whole EDNS option, or nothing
+    aliases: int = 0  # the first so many of `targets` are CNAME and DNAME ones
+    private: bool = False  # one of its addresses is a private network's
     usable_until: float = 0.0  # stale, when no upstream answers (RFC 8767)
     structured: tuple[bytes, ...] = ()  # the same as structured errors, longest first; for those that ask for them
 
@@ -84,7 +86,7 @@ def blocked(query: Query, verdict: Verdict, policy: Policy) -> Answer:
     if verdict.style is AnswerStyle.REFUSED:
         return Answer(wire.REFUSED, 0, 0, b"", (), (), False, FOREVER, until, ede, structured=structured)
     rcode = wire.NXDOMAIN if verdict.style is AnswerStyle.NXDOMAIN else 0
-    body = _record(_owner(query, verdict), wire.SOA, BLOCK_TTL, _soa(policy))
+    body = _record(_owner(query, verdict), wire.SOA, BLOCK_TTL, soa(policy))
     return Answer(rcode, 0, 1, body, ((6, BLOCK_TTL),), (), False, FOREVER, until, ede, structured=structured)
 
 
@@ -98,7 +100,8 @@ def _in_its_place(qtype: int, verdict: Verdict, policy: Policy) -> list[bytes]:
     return []
 
 
-def _soa(policy: Policy) -> bytes:
+def soa(policy: Policy) -> bytes:
+    """Return the data of the SOA in a denial of our own; its serial is the policy's version."""
     return _SOA_NAMES + _SOA_TIMES.pack(policy.version & 0xFFFFFFFF, 3600, 600, 86400, BLOCK_TTL)
 
 
@@ -124,6 +127,8 @@ def revived(old: Answer, now: float) -> Answer:
         FOREVER,
         now + STALE_TTL,
         ede,
+        old.aliases,
+        old.private,
         old.usable_until,
     )
 

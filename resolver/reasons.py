@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from blocklists.policy import Policy, ReasonKind, Verdict
+from blocklists.policy import Action, Policy, ReasonKind, Verdict
 
 LANGUAGE = "en"
 SUB_ERRORS = {"malware": 1, "phishing": 2}  # category -> sub-error; any other block is the network operator's policy
@@ -25,6 +25,8 @@ _TITLES = {
 def title(verdict: Verdict, policy: Policy) -> str:
     """Return what blocks, in words: the category's title, or what kind of block it is."""
     reason = verdict.reason
+    if verdict.action is Action.REWRITE:
+        return "Safe search"
     if reason.category is not None:
         return next((one.title for one in policy.categories if one.id == reason.category), reason.category)
     return _TITLES.get(reason.kind, "")
@@ -32,7 +34,7 @@ def title(verdict: Verdict, policy: Policy) -> str:
 
 def text(verdict: Verdict, policy: Policy) -> str:
     """Return the category and where to ask; a locked category has nothing to ask for."""
-    how = "" if verdict.reason.kind is ReasonKind.LOCKED else "how to ask: "
+    how = "" if verdict.reason.kind is ReasonKind.LOCKED or verdict.action is Action.REWRITE else "how to ask: "
     return f"{title(verdict, policy)}: {how}{policy.portal}"
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from resolver.wire import AD as AD_FLAG
+from resolver.private import is_private
 from resolver.wire import (
+    AAAA,
     ANY,
     CNAME,
     DNAME,
@@ -28,10 +29,12 @@ from resolver.wire import (
     SOA,
     SVCB,
     TC,
+    A,
     WireError,
     is_at_or_below,
     read_name,
 )
+from resolver.wire import AD as AD_FLAG
 
 MAX_CHAIN = 16  # CNAME steps from the question
 
@@ -44,7 +47,8 @@ _BINDINGS = (HTTPS, SVCB)
 # (RFC 1035 §3.3; RFC 3597 §4 adds the rest, which old servers compressed).
 _NAMES_IN = {
     2: (0, 1), 3: (0, 1), 4: (0, 1), 5: (0, 1), 6: (0, 2), 7: (0, 1), 8: (0, 1), 9: (0, 1), 12: (0, 1), 14: (0, 2),
-    15: (2, 1), 17: (0, 2), 18: (2, 1), 21: (2, 1), 26: (2, 2), 33: (6, 1), 36: (2, 1), 39: (0, 1),
+    15: (2, 1), 17: (0, 2), 18: (2, 1), 21: (2, 1), 26: (2, 2), 33: (6, 1), 36: (2, 1), 39: (0, 1), 64: (2, 1),
+    65: (2, 1),
 }  # fmt: skip
 
 
@@ -61,6 +65,8 @@ class Reply:
     ttls: tuple[tuple[int, int], ...]
     targets: tuple[bytes, ...]  # lower-cased wire names that the chain and its records lead to
     negative_ttl: int | None  # RFC 2308 §5; None for a positive answer, or a negative one without a SOA
+    aliases: int  # the first so many of `targets` are CNAME and DNAME ones
+    private: bool  # one of its addresses is a private network's
     lame: bool  # neither an answer nor a denial: a referral, or an error above the four header bits
 
 
@@ -82,11 +88,12 @@ def read_reply(data: bytes, name: bytes, qtype: int, do: bool) -> Reply:
     rcode = flags & 15
     ad = bool(flags & AD_FLAG)
     if flags & TC:
-        return Reply(rcode, True, ad, 0, 0, b"", (), (), None, False)
-    answers, at = _records(data, start, answer_count, name)
-    authority, at = _records(data, at, authority_count, name)
-    kept, targets, last, terminal = _chain(data, answers, name, qtype)
+        return Reply(rcode, True, ad, 0, 0, b"", (), (), None, 0, False, False)
+    answers, at = read_records(data, start, answer_count, name)
+    authority, at = read_records(data, at, authority_count, name)
+    kept, targets, aliases, last, terminal = _chain(data, answers, name, qtype)
     negative = rcode == NXDOMAIN or not terminal
+    private = qtype in (A, AAAA) and any(is_private(data[one[5] : one[6]]) for one in kept if one[1] == qtype)
     proofs, soa_ttl = _proofs(data, authority, last, do, negative)
     lame = False
     if not answers and not proofs:
@@ -94,10 +101,11 @@ def read_reply(data: bytes, name: bytes, qtype: int, do: bool) -> Reply:
     body, ttls = _body(data, start, answers, authority, kept, proofs, name)
     if soa_ttl is not None:
         ttls = tuple((offset, min(ttl, soa_ttl)) for offset, ttl in ttls)
-    return Reply(rcode, False, ad, len(kept), len(proofs), body, ttls, targets, soa_ttl, lame)
+    return Reply(rcode, False, ad, len(kept), len(proofs), body, ttls, targets, soa_ttl, aliases, private, lame)
 
 
-def _records(data: bytes, at: int, count: int, name: bytes) -> tuple[list[_Record], int]:
+def read_records(data: bytes, at: int, count: int, name: bytes) -> tuple[list[_Record], int]:
+    """Return `count` records from `at`, and where they end. `name` is the lower-cased QNAME. Raises `WireError`."""
     found: list[_Record] = []
     size = len(data)
     for _ in range(count):
@@ -125,10 +133,11 @@ def _records(data: bytes, at: int, count: int, name: bytes) -> tuple[list[_Recor
 
 def _chain(
     data: bytes, answers: list[_Record], name: bytes, qtype: int
-) -> tuple[list[_Record], tuple[bytes, ...], bytes, bool]:
-    """Return the records on the chain, the names it leads to, its last name, and whether that has the wanted type."""
+) -> tuple[list[_Record], tuple[bytes, ...], int, bytes, bool]:
+    """Return the records on the chain, the names it leads to (first those that aliases lead to, and how many they
+    are), its last name, and whether that has the wanted type."""
     if not answers:
-        return [], (), name, False
+        return [], (), 0, name, False
     aliases: dict[bytes, bytes] = {}
     dnames: dict[bytes, bytes] = {}
     for owner, rtype, _, _, _, rdata, end in answers:
@@ -150,6 +159,7 @@ def _chain(
     } if dnames else frozenset()  # fmt: skip
     targets = dict.fromkeys(chain[1:])
     targets.update(dict.fromkeys(dnames[owner] for owner in used))
+    count = len(targets)
     kept: list[_Record] = []
     wanted = (qtype, RRSIG)
     terminal = False
@@ -170,7 +180,7 @@ def _chain(
                     targets[target.lower()] = None
             elif rtype == CNAME and qtype == CNAME:
                 targets[aliases[owner]] = None
-    return kept, tuple(targets), last, terminal
+    return kept, tuple(targets), count, last, terminal
 
 
 def _proofs(
@@ -232,7 +242,7 @@ def _body(
     size = 0
     for owner, rtype, ttl, begin, ttl_at, rdata, end in wanted:
         whole_owner = b"\xc0\x0c" if owner == name else read_name(data, begin)[0]
-        rest = _decompressed(data, rtype, rdata, end)
+        rest = decompressed(data, rtype, rdata, end)
         if size > 0xFFFF:
             raise WireError("too long once its names are whole")
         ttls.append((size + len(whole_owner) + 4, ttl))
@@ -241,7 +251,8 @@ def _body(
     return b"".join(parts), tuple(ttls)
 
 
-def _decompressed(data: bytes, rtype: int, at: int, end: int) -> bytes:
+def decompressed(data: bytes, rtype: int, at: int, end: int) -> bytes:
+    """Return the data of a record at `at` to `end`, the names in it whole. Raises `WireError`."""
     layout = _NAMES_IN.get(rtype)
     if layout is None:
         return data[at:end]

@@ -9,7 +9,7 @@ from pydantic import Field
 from sqlmodel import Session
 
 from blocklists import policy
-from blocklists.policy import AnswerStyle, Audience, Switch
+from blocklists.policy import AnswerStyle, Audience, Switch, YouTube
 from portal import access, blocking, district
 from portal.api.dependencies import CHANGES, READS, Answer, Call, Caller, Message, Revision, Slug, Word
 from portal.blocking import CategoryDraft, ServiceView
@@ -45,7 +45,8 @@ class SiteList(Answer):
 
 
 class GroupIn(Message):
-    """`services`: service id -> allow | block; the rest follows its category."""
+    """`services`: service id -> allow | block; the rest follows its category. `safe_search`: search engines answer as
+    their safe versions. `youtube`: off | moderate | strict, YouTube's own restricted modes."""
 
     site: Id
     audience: Word
@@ -53,6 +54,8 @@ class GroupIn(Message):
     asked: Words = ()
     blocks: Words = ()
     services: Switches
+    safe_search: bool = False
+    youtube: Word = "off"
 
 
 class GroupPatch(Message):
@@ -63,6 +66,8 @@ class GroupPatch(Message):
     asked: Words | None = None
     blocks: Words | None = None
     services: Annotated[dict[Id, Word], Field(max_length=1000)] | None = None
+    safe_search: bool | None = None
+    youtube: Word | None = None
 
 
 class PreviewIn(Message):
@@ -79,6 +84,8 @@ class GroupOut(Answer):
     asked: list[str]
     blocks: list[str]
     services: dict[str, Switch]
+    safe_search: bool
+    youtube: YouTube
     revision: int
     follows: str | None
 
@@ -180,6 +187,8 @@ def _group_out(view: GroupView) -> GroupOut:
         asked=list(group.asked),
         blocks=list(group.blocks),
         services=_switches(group),
+        safe_search=group.safe_search,
+        youtube=group.youtube,
         revision=view.revision,
         follows=view.follows,
     )
@@ -217,7 +226,14 @@ def create_group(call: Caller, message: GroupIn, response: Response) -> GroupOut
 
 def _draft(message: GroupIn) -> GroupDraft:
     return GroupDraft(
-        message.site, message.audience, message.networks, message.asked, message.blocks, dict(message.services)
+        message.site,
+        message.audience,
+        message.networks,
+        message.asked,
+        message.blocks,
+        dict(message.services),
+        message.safe_search,
+        message.youtube,
     )
 
 
@@ -238,6 +254,8 @@ def _patched(session: Session, wanted: str, message: GroupPatch) -> GroupDraft:
         asked=old.asked if message.asked is None else message.asked,
         blocks=old.blocks if message.blocks is None else message.blocks,
         services=_switches(old) if message.services is None else message.services,
+        safe_search=old.safe_search if message.safe_search is None else message.safe_search,
+        youtube=old.youtube if message.youtube is None else message.youtube,
     )
 
 

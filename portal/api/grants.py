@@ -60,6 +60,7 @@ class GrantOut(Answer):
     starts_at: Moment
     ends_at: Moment | None
     hours: list[HoursOut]
+    lifts_rewrites: bool
     status: GrantStatus
     open_now: bool
     reason: str
@@ -101,6 +102,7 @@ def _out(view: GrantView, standing: InForce) -> GrantOut:
             "starts_at": scope.window.starts_at,
             "ends_at": scope.window.ends_at,
             "hours": [_hours_out(one) for one in scope.window.hours],
+            "lifts_rewrites": scope.lifts_rewrites,
             "status": view.status,
             "open_now": view.open_now,
             "reason": view.reason,

@@ -71,7 +71,8 @@ class HoursIn(Message):
 
 
 class GrantIn(Message):
-    """`starts_at`, `ends_at`: a date (as an end, through that day), a local time, or RFC 3339 with an offset."""
+    """`starts_at`, `ends_at`: a date (as an end, through that day), a local time, or RFC 3339 with an offset.
+    `lifts_rewrites`: safe search and YouTube's restricted mode do not touch these names either."""
 
     entries: Annotated[tuple[EntryIn, ...], Field(max_length=1000)]
     sites: Words
@@ -79,6 +80,7 @@ class GrantIn(Message):
     starts_at: Word
     ends_at: Word
     hours: Annotated[tuple[HoursIn, ...], Field(max_length=100)] = ()
+    lifts_rewrites: bool = False
 
 
 class DecisionIn(Message):
@@ -246,6 +248,7 @@ def _draft(grant: GrantIn) -> GrantDraft:
         starts_at=grant.starts_at,
         ends_at=grant.ends_at,
         hours=tuple(HoursDraft(one.days, one.start, one.end) for one in grant.hours),
+        lifts_rewrites=grant.lifts_rewrites,
     )
 
 

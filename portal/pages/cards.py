@@ -41,6 +41,7 @@ class Card:
     starts_at: int
     ends_at: int | None
     hours: tuple[Hours, ...]
+    lifts_rewrites: bool
     authority: str
     request_id: int | None
     reason: str
@@ -84,6 +85,7 @@ def _card(view: GrantView, standing: InForce, names: Mapping[str, str], zone: Zo
         starts_at=view.scope.window.starts_at,
         ends_at=view.scope.window.ends_at,
         hours=view.scope.window.hours,
+        lifts_rewrites=view.scope.lifts_rewrites,
         authority=words.AUTHORITIES[view.authority],
         request_id=view.request_id,
         reason=view.reason,

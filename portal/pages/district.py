@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
-from blocklists.policy import Audience
+from blocklists.policy import Audience, YouTube
 from portal import access, block_rules, blocking, district
 from portal.block_rules import Ruling
 from portal.blocking import ServiceView
@@ -30,6 +30,12 @@ router = APIRouter()
 _KIND = {True: Word("Locked", "shut", "lock"), False: Word("Local policy", "info", "done")}
 PER_PAGE = 100  # groups
 _SEE = "The district's set-up is for the desk and administrators."
+_SAFE = (Option("safe", "Safe search", "Google, Bing, DuckDuckGo, Ecosia and Pixabay answer as their safe versions"),)
+_YOUTUBE = (
+    Option(YouTube.OFF, "As it is", ""),
+    Option(YouTube.MODERATE, "Moderate", "YouTube leaves out what it finds unfit"),
+    Option(YouTube.STRICT, "Strict", "YouTube leaves out all but what it checked"),
+)
 _ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
 
 
@@ -233,6 +239,8 @@ def _draft(typed: Typed) -> GroupDraft:
             for name, switch in first.items()
             if name.startswith("service:") and switch
         },
+        safe_search="safe" in typed.get("safe_search", ()),
+        youtube=first.get("youtube", YouTube.OFF),
     )
 
 
@@ -248,6 +256,8 @@ def _typed(view: GroupView) -> dict[str, list[str]]:
         networks="\n".join(group.networks),
         asked="\n".join(group.asked),
         blocks=group.blocks,
+        safe_search=["safe"] if group.safe_search else [],
+        youtube=group.youtube,
     )
     return found | {f"service:{one.service}": [str(one.switch)] for one in group.services}
 
@@ -297,6 +307,8 @@ def _group(
         categories=[Option(one.id, one.title, one.description) for one in categories if not one.locked],
         locked=[one.title for one in categories if one.locked],
         services=_sections(blocking.services(session), categories, form),
+        safe=_SAFE,
+        modes=_YOUTUBE,
         changes=changes,
         rulings=_rulings(session, view),
         form=form,

@@ -84,6 +84,7 @@ def draft(typed: Typed) -> GrantDraft:
         starts_at=_moment(typed, "starts_at", "starts_time"),
         ends_at=_moment(typed, "ends_at", "ends_time"),
         hours=tuple(HoursDraft(row.days, row.start, row.end) for row in _filled_hours(typed)),
+        lifts_rewrites="yes" in typed.get("lifts_rewrites", ()),
     )
 
 

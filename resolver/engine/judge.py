@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from blocklists import names
 from blocklists.decide import NO_GRANTS
-from blocklists.policy import Action, AnswerStyle, Policy, ReasonKind, Verdict
+from blocklists.policy import Action, AnswerStyle, Policy, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
-from resolver import answers, querylog, wire
+from resolver import answers, bindings, querylog, rewriting, wire
 from resolver.answers import Answer
 from resolver.cache import Cache
 from resolver.config import ResolverConfig
@@ -19,6 +20,14 @@ from resolver.engine.memo import NO_CAP, Finished, Memo, View
 from resolver.engine.seam import Counters
 from resolver.reply import Reply
 from resolver.wire import Query
+
+_OURS = (Action.BLOCK, Action.SYNTHESIZE)  # answered by ourselves, nobody is asked
+_OVER_REWRITES = (ReasonKind.BRAKE, ReasonKind.LOCKED)  # what stops a name that answers in another's place
+
+
+def _nodata(verdict: Verdict) -> Verdict:
+    """A blocked target's verdict for the question: NXDOMAIN would deny what lies below the question (RFC 8020)."""
+    return replace(verdict, style=AnswerStyle.NODATA) if verdict.style is AnswerStyle.NXDOMAIN else verdict
 
 
 class Judge:
@@ -56,8 +65,9 @@ class Judge:
         assert self.snapshot is not None
         return self._views[self.snapshot.rules(group).number]
 
-    def remembered(self, query: Query, view: View, now: float) -> Finished | None:
-        """Return the finished answer to `query`, or None when upstream must be asked."""
+    def remembered(self, query: Query, view: View, now: float) -> Finished | Query:
+        """Return the finished answer to `query`, or the question that must be asked upstream before there is one:
+        `query` itself, or the one for the name that answers in its place."""
         key = query.key
         route_key = key + view.route
         finished = self._memo.get(route_key, now)
@@ -65,40 +75,120 @@ class Judge:
             self._counters.memo_hits += 1
             return finished
         verdict = view.verdict(query.name, now)
-        if verdict.action is not Action.ALLOW:
+        if verdict.action in _OURS:
             finished = self._blocked(query, verdict, verdict.valid_until)
         elif query.qtype == wire.ANY:
             finished = self._finished(query, answers.any_answer(), verdict, verdict.valid_until, NO_CAP)
         else:
-            answer = self.cache.get(key, now)
-            if answer is None:
-                return None
-            self._counters.cache_hits += 1
-            finished = self.judged(query, answer, view, now)
+            found = self._from_cache(query, verdict, view, now)
+            if isinstance(found, Query):
+                return found
+            finished = found
         if finished.until > now and self._memo.offer(route_key, finished):
             finished.hits += 1
         return finished
 
-    def judged(self, query: Query, answer: Answer, view: View, now: float, latency: float = 0.0) -> Finished:
-        """Return an upstream `answer` as this view may have it: a blocked target blocks the question. `latency` is
-        how long the asker waited, seconds."""
+    def _from_cache(self, query: Query, verdict: Verdict, view: View, now: float) -> Finished | Query:
+        target = rewriting.target_of(verdict)
+        wanted = query if target is None else rewriting.asked_instead(query, target)
+        if target is not None and query.qtype not in rewriting.ADDRESSES:
+            return self._rewritten(query, target, None, verdict, verdict.valid_until, 0.0)
+        answer = self.cache.get(wanted.key, now)
+        if answer is None:
+            return wanted
+        self._counters.cache_hits += 1
+        return self.told(query, wanted.name, answer, view, now)
+
+    def told(
+        self, query: Query, asked: bytes, answer: Answer, view: View, now: float, latency: float = 0.0
+    ) -> Finished | Query:
+        """Return what `judged` does; when another name answers in the asked one's place, from the cache if it can."""
+        found = self.judged(query, asked, answer, view, now, latency)
+        while isinstance(found, Query):  # at most twice: what answers in another's place is not rewritten again
+            known = self.cache.get(found.key, now)
+            if known is None:
+                return found
+            found = self.judged(query, found.name, known, view, now, latency)
+        return found
+
+    def judged(
+        self, query: Query, asked: bytes, answer: Answer, view: View, now: float, latency: float = 0.0
+    ) -> Finished | Query:
+        """Return an upstream `answer` as this view may have it, or what must be asked instead: a blocked target blocks
+        the question, a rewritten one rewrites it. `asked` is the name that it is the answer for: the query's own, or
+        the one that answers in its place. `latency` is how long the asker waited, seconds."""
         verdict = view.verdict(query.name, now)
         until = verdict.valid_until
-        if verdict.action is not Action.ALLOW:
+        if verdict.action in _OURS:
             return self._blocked(query, verdict, until, latency)
+        target = rewriting.target_of(verdict)
+        rewritten = asked != query.name
+        if target is not None and query.qtype not in rewriting.ADDRESSES:
+            return self._rewritten(query, target, None, verdict, until, latency)
+        if target is not None and asked != target:
+            return rewriting.asked_instead(query, target)
+        if rewritten and not view.rewrites_to(asked):  # the policy is another one by now
+            return query
+        number = verdict.reason.number
+        via = frozenset((number,)) if verdict.reason.kind is ReasonKind.GRANT and number is not None else NO_GRANTS
         lifted = verdict.lifted is not None
-        if answer.targets:
-            number = verdict.reason.number
-            via = frozenset((number,)) if verdict.reason.kind is ReasonKind.GRANT and number is not None else NO_GRANTS
-            for target in answer.targets:
-                found = view.verdict(target, now, via)
-                until = min(until, found.valid_until)
-                lifted = lifted or found.lifted is not None
-                if found.action is not Action.ALLOW:
-                    if found.style is AnswerStyle.NXDOMAIN:  # would deny what lies below the question (RFC 8020)
-                        found = replace(found, style=AnswerStyle.NODATA)
-                    return self._blocked(query, found, min(until, answer.expires), latency)
+        if rewritten:
+            found = view.verdict(asked, now, via)
+            if found.reason.kind in _OVER_REWRITES:
+                return self._blocked(query, _nodata(found), min(until, found.valid_until), latency)
+        instead: bytes | None = None
+        hintless: set[bytes] = set()
+        for position, name in enumerate(answer.targets):
+            found = view.verdict(name, now, via)
+            until = min(until, found.valid_until)
+            lifted = lifted or found.lifted is not None
+            if found.action in _OURS:
+                return self._blocked(query, _nodata(found), min(until, answer.expires), latency)
+            if found.target is not None and not rewritten:
+                if position < answer.aliases:
+                    instead = instead or rewriting.target_of(found)
+                hintless.add(name)
+        if instead is not None and query.qtype in rewriting.ADDRESSES:
+            return rewriting.asked_instead(query, instead)
+        if instead is not None and query.qtype in bindings.TYPES:
+            return self._rewritten(query, instead, None, verdict, min(until, answer.expires), latency)
+        assert self._policy is not None
+        private = verdict.reason.kind is ReasonKind.OWN or view.may_be_private(query.name, self._policy)
+        if answer.private and not private:
+            reason = Reason(ReasonKind.REBINDING, entry=names.from_wire(query.name))
+            rebound = Verdict(Action.BLOCK, reason, AnswerStyle.NODATA)
+            return self._blocked(query, rebound, min(until, answer.expires), latency)
+        if query.qtype in bindings.TYPES and answer.answers:
+            ech = self._policy.answering.strip_ech
+            answer = bindings.cleaned(
+                answer, query.name, query.qtype, strip_ech=ech, hintless=frozenset(hintless), private=private
+            )
+        if rewritten:
+            return self._rewritten(query, asked, answer, verdict, until, latency, lifted)
         return self._finished(query, answer, verdict, until, answers.LIFTED_TTL if lifted else NO_CAP, 0, latency)
+
+    def _rewritten(
+        self,
+        query: Query,
+        target: bytes,
+        answer: Answer | None,
+        verdict: Verdict,
+        until: float,
+        latency: float,
+        lifted: bool = False,
+    ) -> Finished:
+        """What a rewritten name answers: by `answer`, which is the target's, or (None) without addresses."""
+        assert self._policy is not None
+        if verdict.action is not Action.REWRITE:  # an alias leads to the rewritten name
+            text = names.from_wire(target)
+            default = verdict.reason.kind is ReasonKind.DEFAULT
+            reason = Reason(ReasonKind.REWRITE, entry=text) if default else verdict.reason
+            verdict = replace(verdict, action=Action.REWRITE, reason=reason, target=text)
+        if answer is None:
+            made = rewriting.without_addresses(query, target, verdict, self._policy)
+        else:
+            made = rewriting.given(query, target, answer, verdict, self._policy)
+        return self._finished(query, made, verdict, until, answers.LIFTED_TTL if lifted else NO_CAP, 0, latency)
 
     def learn(self, key: bytes, reply: Reply, now: float) -> Answer:
         """Return the answer that an upstream reply holds, and keep it for as long as it says (and settings allow)."""
@@ -122,6 +212,8 @@ class Judge:
             reply.ad,
             now,
             now + lifetime,
+            aliases=reply.aliases,
+            private=reply.private,
             usable_until=now + lifetime + answers.STALE_FOR,
         )
         if lifetime > 0:

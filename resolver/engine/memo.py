@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
-from blocklists.policy import FOREVER, Verdict
-from blocklists.rules import Rules
+from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
+from blocklists.rules import STRICTEST, Rules
 from resolver.answers import Answer
 from resolver.wire import COOKIE, option, patch_ttls
 
@@ -73,7 +73,7 @@ class Finished:
 class View:
     """One effective policy: its rules, its verdicts, and its first level."""
 
-    __slots__ = ("_old", "_young", "fast", "route", "rules")
+    __slots__ = ("_old", "_targets", "_young", "fast", "route", "rules")
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -81,6 +81,18 @@ class View:
         self.fast: dict[bytes, Fast] = {}
         self._young: dict[tuple[bytes, frozenset[int]], Verdict] = {}
         self._old: dict[tuple[bytes, frozenset[int]], Verdict] = {}
+        closed = any(mode.kind is ModeKind.LOCK_DOWN for mode in rules.modes)
+        targets = {*rules.rewrites.values(), *(STRICTEST.values() if closed else ())}
+        self._targets = frozenset(map(names.to_wire, targets))
+
+    def rewrites_to(self, target: bytes) -> bool:
+        """True when a name may be answered as the lower-cased wire name `target`."""
+        return target in self._targets
+
+    def may_be_private(self, name: bytes, policy: Policy) -> bool:
+        """True when the policy lets the lower-cased wire `name` have private addresses."""
+        allowed = policy.answering.private
+        return bool(allowed) and any(above in allowed for above in names.ancestors(names.from_wire(name)))
 
     def verdict(self, name: bytes, now: float, via: frozenset[int] = NO_GRANTS) -> Verdict:
         """Return the verdict on the lower-cased wire `name`, remembered for as long as it holds.

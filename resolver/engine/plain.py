@@ -168,8 +168,8 @@ class Engine:
         view = client.view
         assert view is not None
         finished = self._judge.remembered(query, view, now)
-        if finished is None:
-            return self._wait(query, data[:2], source, peer, client, now, halves, output)
+        if isinstance(finished, Query):
+            return self._wait(query, finished, data[:2], source, peer, client, now, now, halves, output)
         body, until = finished.body(now)
         tail = self._assembled(query, finished.answer, body, source, client)
         if finished.hits and query.plain and not source.stream and until > now:
@@ -255,25 +255,28 @@ class Engine:
     def _wait(
         self,
         query: Query,
+        wanted: Query,
         number: bytes,
         source: Source,
         peer: Peer,
         client: Client,
         now: float,
+        since: float,
         halves: list[bytes],
         output: Output,
     ) -> bytes | None:
-        """Let the asker wait for upstream; the tail of a SERVFAIL when it cannot."""
-        waiter: Waiter = (query, number, source, peer, now)
-        key = query.key
+        """Let the asker, who asked at `since`, wait for `wanted` from upstream; the tail of a SERVFAIL when it
+        cannot."""
+        waiter: Waiter = (query, number, source, peer, since)
+        key = wanted.key
         joined = self._asking.join(key, waiter)
         if joined:
             self._counters.coalesced += 1
             return None
         if joined is None:
-            asked = random_case(query.name) + query.question[-4:]
-            message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
-            question = Question(key, query.name, query.qtype, query.do, message)
+            asked = random_case(wanted.name) + wanted.question[-4:]
+            message = wire.upstream_query(asked, wanted.do, bool(wanted.flags & wire.CD), self._config.udp_size)
+            question = Question(key, wanted.name, wanted.qtype, wanted.do, message)
             sends = self._asking.start(question, waiter, now)
             if sends:
                 output.sends += sends
@@ -392,7 +395,12 @@ class Engine:
             client = source.clients.get(who) or self._askers.find(source, who)
             if client.view is None:
                 continue
-            finished = self._judge.judged(query, answer, client.view, now, now - asked_at)
+            finished = self._judge.told(query, question.name, answer, client.view, now, now - asked_at)
+            if isinstance(finished, Query):  # another name answers in its place
+                tail = self._wait(query, finished, number, source, peer, client, now, asked_at, halves, output)
+                if tail is not None:
+                    output.late.append((source, number + tail, peer))
+                continue
             body, _ = finished.body(now)
             tail = self._assembled(query, finished.answer, body, source, client)
             output.late.append((source, number + tail, peer))
