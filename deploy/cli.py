@@ -16,7 +16,7 @@ COMMANDS = {
     "resolver": ("deploy.commands.resolver", "Run a node: the resolver."),
     "explain": ("deploy.commands.explain", "The verdict on a name, and every step that led to it."),
     "node": ("deploy.commands.node", "This node: enroll, status."),
-    "lists": ("deploy.commands.lists", "The blocklists that are in force: show, check."),
+    "lists": ("deploy.commands.lists", "The blocklists: update, check, show, import."),
     "cache": ("deploy.commands.cache", "The cache of a live node: flush."),
     "log": ("deploy.commands.log", "Read the query log of this node."),
     "user": ("deploy.commands.user", "People: create, reset, disable."),

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sqlmodel import Session
 
+from blocklists.update import Job
 from deploy.options import fail, settings_from
 from deploy.settings import portal_config
 from portal import migrations
+from portal.bases import Bases, shipped_seed
 from portal.config import PortalConfig
-from portal.database import connect, transaction
+from portal.database import connect, reading, transaction
 from portal.errors import Refused
+from portal.listjob import ListJob
 
 
 @contextmanager
@@ -30,5 +34,21 @@ def portal_session(config: Path | None, data: Path | None) -> Iterator[tuple[Ses
     except Refused as error:
         lines = [error.detail, *(f"  {one.field}: {one.message}" for one in error.errors)]
         raise fail("\n".join(lines)) from None
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def portal_job(config: Path | None, data: Path | None) -> Iterator[tuple[Job, ListJob]]:
+    """Yield what a build of the lists as they are now would be, and who carries one out."""
+    told = portal_config(settings_from(config, data))
+    engine = connect(told.database)
+    try:
+        files = Bases(told.data, engine)
+        folder = told.data / "lists"
+        runner = ListJob(engine, files, folder, shipped_seed(), time.time, lambda: None, private=told.private_lists)
+        with reading(engine) as session:
+            job = runner.job(session, time.time(), (), build=True)
+        yield job, runner
     finally:
         engine.dispose()

@@ -52,7 +52,7 @@ from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
 from portal.keys import Keyring, signing_key
 from portal.listjob import ListJob
-from portal.live import Live
+from portal.live import DELIVERY, Event, Live
 from portal.notices import Listener
 from portal.pages import failures, frame
 from portal.passwords import Passwords
@@ -94,7 +94,14 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     current = Current(bases)
     jobs = Jobs(engine, Publisher(engine, keys, bases, shipped_seed(), live.nodes), live, current, clock)
     lists_job = ListJob(
-        engine, bases, config.data / "lists", shipped_seed(), clock, jobs.wake, private=config.private_lists
+        engine,
+        bases,
+        config.data / "lists",
+        shipped_seed(),
+        clock,
+        jobs.wake,
+        lambda: live.publish(Event(DELIVERY)),
+        private=config.private_lists,
     )
     notices = Listener(engine, jobs.hear)
     deps = Wiring(

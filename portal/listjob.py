@@ -50,10 +50,12 @@ class ListJob:
         seed: Seed,
         clock: Callable[[], float],
         changed: Callable[[], None],
+        moved: Callable[[], None] = lambda: None,
         private: bool = False,
         patience: float = 600.0,
     ) -> None:
-        """`folder` holds the shelf and what was uploaded; `changed` is called when there is something to publish."""
+        """`folder` holds the shelf and what was uploaded; `changed` is called when there is something to publish,
+        `moved` when only the progress is another."""
         self._engine = engine
         self._files = files
         self._folder = folder
@@ -61,6 +63,7 @@ class ListJob:
         self._seed_digests = {one.id: one.digest for one in services.seed_lists(seed)}
         self._clock = clock
         self._changed = changed
+        self._moved = moved
         self._private = private
         self._patience = patience
         self._event = threading.Event()
@@ -154,6 +157,7 @@ class ListJob:
             elif "step" in what and time.monotonic() - written > _WRITE_EVERY:
                 written = time.monotonic()
                 with transaction(self._engine) as session:
+                    after_commit(session, self._moved)
                     builds.progress(session, number, what["step"], what["done"], what["total"])
 
         ended = self.run_process(job, hear)

@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from sqlmodel import Session, col, select
 
@@ -206,6 +207,30 @@ def add(session: Session, actor: Actor, now: float, draft: SourceDraft, private:
     return _view(row, now)
 
 
+class Uploads(Protocol):
+    """Where the bytes of an uploaded list are left for the job."""
+
+    def upload(self, id: str) -> Path: ...
+
+
+def add_with_file(
+    session: Session, actor: Actor, now: float, draft: SourceDraft, data: bytes, uploads: Uploads, private: bool
+) -> SourceView:
+    """As `add`; without an address, `data` is the list."""
+    mistakes = Mistakes()
+    if bool(draft.url.strip()) == bool(data):
+        mistakes.add("url", "give the list's address or a file with its names: one of the two")
+    access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
+    mistakes.stop()
+    view = add(session, actor, now, draft, private)
+    if data:
+        path = uploads.upload(view.id)
+        new = path.with_suffix(".new")
+        new.write_bytes(data)
+        new.replace(path)
+    return view
+
+
 def fetch_now(session: Session, actor: Actor, now: float, id: str) -> SourceView:
     """Ask for a list at once, whatever its cadence and its keeper's quiet hours say: a person wants it."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
@@ -218,6 +243,12 @@ def fetch_now(session: Session, actor: Actor, now: float, id: str) -> SourceView
     session.add(row)
     audit.record(session, actor, int(now * 1000), "lists.source.fetch", f"list:{id}")
     return _view(row, now)
+
+
+def ask_build(session: Session, actor: Actor, now: float, id: str) -> int:
+    """Ask for the base with this list's newer copy; return the number of the update."""
+    because = audit.record(session, actor, int(now * 1000), "lists.source.import", f"list:{id}")
+    return builds.ask(session, now, because).id or 0
 
 
 def uploaded(session: Session, actor: Actor, now: float, id: str) -> SourceView:

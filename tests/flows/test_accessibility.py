@@ -27,6 +27,8 @@ PAGES = {
         "/set-up/sites",
         "/district",
         "/district/groups/edison/students",
+        "/lists",
+        "/lists?name=instagram.com",
         "/brakes",
         "/changes",
         "/exceptions",

@@ -23,6 +23,7 @@ from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
 from portal.models.delivery import Node
+from portal.models.lists import BaseBuild, BuildState
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.words import Role
 from portal.people import TokenDraft, UserDraft
@@ -81,6 +82,13 @@ API = {
     "GET groups": Row(DESK),
     "GET groups/{site}/{audience}": Row(DESK),
     "GET lists": Row(EVERYBODY),
+    "GET lists/look-up": Row(DESK),
+    "GET lists/sources": Row(DESK),
+    "GET lists/updates": Row(DESK),
+    "PATCH lists/sources/{source}": Row(CHIEF, {}),
+    "POST lists/roll-back": Row(CHIEF, {"digest": "0" * 64, "reason": ""}),
+    "POST lists/sources": Row(CHIEF, {"id": "-", "title": "", "category": "", "url": "x"}),
+    "POST lists/updates/{number}/decision": Row(CHIEF, {"decision": "refuse", "reason": ""}),
     "GET node/objects/{sha256}": Row(OPEN),
     "GET node/stream": Row(OPEN),
     "GET nodes": Row(DESK),
@@ -166,6 +174,9 @@ PAGES = {
     "GET /grants/{number}/events": Row(EVERYBODY),
     "GET /healthz": Row(OPEN),
     "GET /metrics": Row(DESK),
+    "GET /lists": Row(DESK),
+    "GET /lists/events": Row(DESK),
+    "GET /lists/updates/{number}": Row(DESK),
     "GET /modes": Row(DESK),
     "GET /nodes": Row(DESK),
     "GET /restored": Row(CHIEF),
@@ -206,6 +217,10 @@ PAGES = {
     "POST /district/groups/{key:path}": Row(CHIEF, GROUP),
     "POST /district/sites": Row(CHIEF),
     "POST /grants/{number}/revoke": Row("ra"),
+    "POST /lists/roll-back": Row(CHIEF),
+    "POST /lists/sources": Row(CHIEF),
+    "POST /lists/sources/{source}/{deed}": Row(CHIEF),
+    "POST /lists/updates/{number}/{deed}": Row(CHIEF),
     "POST /modes": Row(CHIEF),
     "POST /modes/runs/{number}/end": Row(CHIEF),
     "POST /modes/{number}/start": Row(CHIEF),
@@ -229,6 +244,7 @@ FILLED = {
     "audience": "staff",
     "category": "messaging",
     "service": "instagram",
+    "source": "v2fly-doh",
     "key:path": "edison/staff",
     "deed": "withdraw",
     "sha256": "0" * 64,
@@ -303,6 +319,7 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
     modes.prepare(session, actors["a"], now, mode, catalogue)
     modes.start(session, actors["a"], now, 1, "x")
     changes.draft(session, actors["a"], now, [Line("district/staff", "category/messaging", "block")], "x")
+    session.add(BaseBuild(state=BuildState.REFUSED, started_at=int(now), made_at=int(now)))
     session.add(OperationalException(grant_id=1, kind=ExceptionKind.SAFETY, review_on=tomorrow))
     session.add(Node(name="n", credential_hash="x", enrolled_at=int(now)))
     return users, tokens
