@@ -61,6 +61,7 @@ from portal.publication import Publisher
 from portal.sealing import Sealer, sealing_key
 from portal.security import Guard, host_of
 from portal.sessions import Throttle
+from portal.why import Pace
 from portal.wiring import Wiring
 
 API = "/api/v1"
@@ -119,6 +120,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         current=current,
         jobs=jobs,
         list_job=lists_job,
+        pace=Pace(),
     )
 
     @asynccontextmanager

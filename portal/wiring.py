@@ -14,6 +14,7 @@ from portal.keys import Keyring
 from portal.listjob import ListJob
 from portal.live import Live
 from portal.sealing import Sealer
+from portal.why import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Wiring(Deps):
     current: Current
     jobs: Jobs
     list_job: ListJob
+    pace: Pace
 
 
 def wiring(request: Request) -> Wiring:

@@ -35,7 +35,7 @@ def title(verdict: Verdict, policy: Policy) -> str:
 def text(verdict: Verdict, policy: Policy) -> str:
     """Return the category and where to ask; a locked category has nothing to ask for."""
     how = "" if verdict.reason.kind is ReasonKind.LOCKED or verdict.action is Action.REWRITE else "how to ask: "
-    return f"{title(verdict, policy)}: {how}{policy.portal}"
+    return f"{title(verdict, policy)}: {how}{policy.portal}/why"
 
 
 def structured(verdict: Verdict, policy: Policy) -> tuple[bytes, ...]:

@@ -31,6 +31,7 @@ from portal.pages import (
     sign_in,
     tokens,
     traffic,
+    why,
 )
 
 router = APIRouter(include_in_schema=False)
@@ -40,6 +41,7 @@ for _feature in (
     desk,
     grants,
     explain,
+    why,
     answers,
     lists,
     district,

@@ -11,9 +11,10 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from blocklists.policy import EVERY_SITE, Audience
-from portal import access, blocking, district, evidence, queue, requests
+from portal import access, blocking, district, evidence, queue, requests, why
 from portal.access import Actor
 from portal.errors import Conflict, Invalid
+from portal.models.district import ClientGroup
 from portal.pages import cards, findings, forms, frame, story, streams, times, words
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, Sent, SentForm, SignedVisit, go
@@ -93,17 +94,20 @@ def new(visit: PersonVisit) -> Response:
         )
         usual = requests.defaults(session, visit.actor, visit.now)
         tools = visit.request.query_params.getlist("tool")
+        code = visit.request.query_params.get("code", "")
+        blocked = why.read_code(session, code) if code else None
+        place = None if blocked is None else session.get(ClientGroup, blocked[1])
         form = Form(
             forms.of(
-                tool=tools,
+                tool=tools if blocked is None else [blocked[0]],
                 use=usual.use,
-                audiences=usual.audiences,
-                sites=usual.sites,
+                audiences=usual.audiences if place is None else [str(place.audience)],
+                sites=usual.sites if place is None else [place.site_id],
                 starts_on=usual.starts_on,
                 ends_on=usual.ends_on,
             )
         )
-        return _form(visit, session, form)
+        return _form(visit, session, form, unknown_code=code if blocked is None else "")
 
 
 @router.get("/requests/check")
@@ -148,7 +152,7 @@ class _Tool:
     known: findings.Known | None
 
 
-def _form(visit: SignedVisit, session: Session, form: Form, status: int = 200) -> Response:
+def _form(visit: SignedVisit, session: Session, form: Form, status: int = 200, unknown_code: str = "") -> Response:
     typed = list(form.values("tool")) or [""]
     known = _known(visit, session, typed)
     sites = [Option(site.id, site.name) for site in district.sites(session)] + [Option(EVERY_SITE, "Every site")]
@@ -157,6 +161,7 @@ def _form(visit: SignedVisit, session: Session, form: Form, status: int = 200) -
         "requests/new.html",
         status,
         form=form,
+        unknown_code=unknown_code[:40],
         tools=[_Tool(text, form.wrong(f"tools[{at}]"), known[at]) for at, text in enumerate(typed)],
         services=blocking.services(session),
         uses=list(words.USES.values()),

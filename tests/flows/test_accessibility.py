@@ -81,6 +81,9 @@ def test_no_page_has_what_axe_objects_to(url: str, open_page: OpenPage, dark: bo
     page = open_page(dark=dark)
     page.goto(f"{url}/sign-in")
     wrong["/sign-in"] = found_on(page)
+    for path in ("/why", "/why?name=www.instagram.com&group=edison/students"):
+        page.goto(f"{url}{path}")
+        wrong[path] = found_on(page)
     for name, paths in PAGES.items():
         person = Person(open_page(dark=dark), url)
         person.sign_in(name)

@@ -206,6 +206,7 @@ PAGES = {
     "GET /requests/{number}/events": Row("orau"),
     "GET /set-up": Row(DESK),
     "GET /signals": Row(DESK),
+    "GET /why": Row(OPEN),
     "GET /traffic": Row(DESK),
     "GET /traffic/events": Row(DESK),
     "GET /set-up/sites": Row(CHIEF),

@@ -38,12 +38,12 @@ def test_the_soa_stands_at_the_matched_entry_and_never_beside_the_name(entry: st
 @pytest.mark.parametrize(
     ("kind", "category", "code", "text"),
     [
-        (ReasonKind.CATEGORY, "social-media", 15, "Social media: how to ask: https://filter.district.example"),
-        (ReasonKind.SERVICE, "social-media", 15, "Social media: how to ask: https://filter.district.example"),
-        (ReasonKind.LOCKED, "adult", 16, "Adult content: https://filter.district.example"),
-        (ReasonKind.BRAKE, None, 15, "Emergency block: how to ask: https://filter.district.example"),
-        (ReasonKind.CUSTOM, None, 15, "District block: how to ask: https://filter.district.example"),
-        (ReasonKind.BYPASS, None, 15, "Filter bypass: how to ask: https://filter.district.example"),
+        (ReasonKind.CATEGORY, "social-media", 15, "Social media: how to ask: https://filter.district.example/why"),
+        (ReasonKind.SERVICE, "social-media", 15, "Social media: how to ask: https://filter.district.example/why"),
+        (ReasonKind.LOCKED, "adult", 16, "Adult content: https://filter.district.example/why"),
+        (ReasonKind.BRAKE, None, 15, "Emergency block: how to ask: https://filter.district.example/why"),
+        (ReasonKind.CUSTOM, None, 15, "District block: how to ask: https://filter.district.example/why"),
+        (ReasonKind.BYPASS, None, 15, "Filter bypass: how to ask: https://filter.district.example/why"),
     ],
 )
 def test_every_reason_has_its_extended_error(kind: ReasonKind, category: str | None, code: int, text: str) -> None:

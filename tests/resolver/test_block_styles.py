@@ -67,7 +67,7 @@ def test_without_an_address_of_that_family_the_block_page_is_no_addresses() -> N
 def test_a_structured_error_names_whom_to_ask_and_why() -> None:
     assert structured(ask(laboratory(), "facebook.com", options=[ASKS])) == {
         "c": ["mailto:help@district.example"],
-        "j": "Social media: how to ask: https://filter.district.example",
+        "j": "Social media: how to ask: https://filter.district.example/why",
         "s": 5,
         "o": "Example District",
         "l": "en",
@@ -85,7 +85,7 @@ def test_the_sub_error_of_malware_is_malware() -> None:
 )
 def test_who_did_not_ask_or_may_not_gets_the_sentence(answering: Answering, options: list[Any]) -> None:
     found = ask(laboratory(answering=answering), "facebook.com", options=options)
-    assert texts(found) == ["Social media: how to ask: https://filter.district.example"]
+    assert texts(found) == ["Social media: how to ask: https://filter.district.example/why"]
 
 
 @pytest.mark.parametrize("style", [AnswerStyle.NULL, AnswerStyle.PAGE])

@@ -38,7 +38,7 @@ def test_a_blocked_name_is_denied_with_our_soa_and_the_way_to_ask() -> None:
     soa = found.authority[0]
     assert (str(soa.name).lower(), soa.ttl, soa[0].minimum) == ("facebook.com.", 10, 10)
     assert codes(found) == [15]
-    assert texts(found) == ["Social media: how to ask: https://filter.district.example"]
+    assert texts(found) == ["Social media: how to ask: https://filter.district.example/why"]
     assert str(found.question[0].name) == "www.Facebook.com."
 
 
