@@ -22,6 +22,7 @@ from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig
 
 PREFIX = "SCHOOLGATE_"
 DNS_PORT = 53
+HTTP_PORT = 80
 
 
 class BadSettings(ValueError):
@@ -54,6 +55,12 @@ def _endpoint_text(text: str) -> str:
     return text
 
 
+def _maybe_endpoint(text: str) -> str:
+    if text:
+        parse_endpoint(text, HTTP_PORT)
+    return text
+
+
 def _loopback_text(text: str) -> str:
     if text and not ipaddress.ip_address(parse_endpoint(text).address).is_loopback:
         raise ValueError(
@@ -77,6 +84,7 @@ def _url_text(text: str) -> str:
 
 
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
+MaybeEndpoint = Annotated[str, AfterValidator(_maybe_endpoint)]
 MaybeLoopback = Annotated[str, AfterValidator(_loopback_text)]
 NetworkText = Annotated[str, AfterValidator(_network_text)]
 SecretText = Annotated[str, Field(pattern="^[0-9a-fA-F]{32}$")]
@@ -122,6 +130,7 @@ class ResolverSection(_Section):
     metrics: MaybeLoopback = Field(
         "", description="loopback address where Prometheus scrapes this node; empty: nowhere"
     )
+    block_page: MaybeEndpoint = Field("", description="address where browsers land for the answer style `page`")
     user: str = Field("", description="drop privileges to this user when started as root")
     group: str = Field("", description="and to this group")
     portal: UrlText = Field("http://127.0.0.1:8080", description="where this node enrols and gets its policy")
@@ -227,6 +236,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         cookie_secrets=tuple(bytes.fromhex(text) for text in section.cookie_secrets),
         query_log=section.query_log,
         metrics=parse_endpoint(section.metrics) if section.metrics else None,
+        block_page=parse_endpoint(section.block_page, HTTP_PORT) if section.block_page else None,
         user=section.user,
         group=section.group,
     )

@@ -73,8 +73,8 @@ def verifier(config: ResolverConfig) -> Entry:
     return entry
 
 
-def helper(role: Role, config: ResolverConfig) -> Entry:
-    """Return what a process beside the workers runs."""
+def helper(role: Role, config: ResolverConfig, page: socket.socket | None = None) -> Entry:
+    """Return what a process beside the workers runs. `page`: the block page's listening socket."""
 
     def entry(channel: socket.socket, lifeline: int) -> int:
         if role is Role.SUBSCRIPTION:
@@ -85,6 +85,10 @@ def helper(role: Role, config: ResolverConfig) -> Entry:
             from resolver import metrics
 
             return metrics.run(config.state, config.metrics, channel, lifeline)
+        if role is Role.BLOCK_PAGE and page is not None:
+            from resolver import block_page
+
+            return block_page.run(config.state, page, channel, lifeline)
         from resolver import logwriter
 
         return logwriter.run(config.state, channel, lifeline)

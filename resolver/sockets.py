@@ -47,6 +47,7 @@ class Listeners:
     def __init__(self, endpoints: tuple[Endpoint, ...], environment: MutableMapping[str, str] | None = None) -> None:
         """Take over passed sockets, or probe every endpoint. Raises `CannotListen`."""
         self._pairs: dict[int, Pair] = {}
+        self.page: socket.socket | None = None  # the block page's
         self._passed = passed_sockets(os.environ if environment is None else environment)
         self.closable = self._passed is None  # False as soon as a closed pair could not be made again
         if self._passed is not None:
@@ -74,6 +75,11 @@ class Listeners:
             self._pairs[worker] = pair
         return self._pairs[worker]
 
+    def open_page(self, endpoint: Endpoint) -> None:
+        """Listen for browsers: kept here, so that a replaced process inherits it. Raises `CannotListen`."""
+        self.page = _bind(endpoint, socket.SOCK_STREAM, shared=False)
+        self.page.listen(BACKLOG)
+
     def close(self, worker: int) -> bool:
         """Close this worker's pair, so that the kernel hashes around it. False when there is none, or it must stay."""
         if not self.closable or (pair := self._pairs.pop(worker, None)) is None:
@@ -82,6 +88,8 @@ class Listeners:
         return True
 
     def close_all(self) -> None:
+        if self.page is not None:
+            self.page.close()
         for pair in self._pairs.values():
             pair.close()
         if self._passed is not None:

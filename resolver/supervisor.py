@@ -74,6 +74,8 @@ def run(
         listeners = Listeners(config.listen)
         for number in range(config.workers):
             listeners.pair(number)
+        if config.block_page is not None:
+            listeners.open_page(config.block_page)
         if privileges.drop(config.user, config.group, state, lock):
             listeners.closable = False  # a socket of another user could not join the ports again
         PolicyStore(state).create()
@@ -115,7 +117,8 @@ class Supervisor:
         self._verifier = Post(Role.VERIFIER)
         self._subscription, self._log_writer = Post(Role.SUBSCRIPTION), Post(Role.LOG_WRITER)
         self._helpers = [self._subscription, *([self._log_writer] if config.query_log else [])]
-        self._helpers += [Post(Role.METRICS)] if config.metrics is not None else []
+        asides = {Role.METRICS: config.metrics, Role.BLOCK_PAGE: config.block_page}
+        self._helpers += [Post(role) for role, where in asides.items() if where is not None]
         self._verify_due = True
         self._verified = False  # at least once: workers may start
         self._swap: Swap | None = None
@@ -216,7 +219,9 @@ class Supervisor:
                 log.warning("%s is away: its sockets are closed until it is back", post.name)
         for post in self._helpers:
             if post.child is None and now >= post.fill_at:
-                self._staff.fill(post, entries.helper(post.role, self._config))
+                page = self._listeners.page if post.role is Role.BLOCK_PAGE else None
+                keep = [] if page is None else [page.fileno()]
+                self._staff.fill(post, entries.helper(post.role, self._config, page), keep)
 
     # What children say
 

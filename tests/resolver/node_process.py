@@ -1,6 +1,6 @@
 """A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [OPTION …]`.
 
-Options: `fake`, `--user=nobody`, `--metrics=PORT`.
+Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -96,6 +96,7 @@ def main() -> int:
         state=Path(state),
         workers=int(workers),
         metrics=_endpoint("--metrics="),
+        block_page=_endpoint("--page="),
         user="nobody" if "--user=nobody" in sys.argv else "",
     )
     worker = fake_worker if "fake" in sys.argv[5:] else real_worker
