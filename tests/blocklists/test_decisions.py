@@ -18,6 +18,7 @@ from blocklists.policy import (
     EVERY_SITE,
     FOREVER,
     UNASSIGNED,
+    Answering,
     AnswerStyle,
     Audience,
     AuthorityKind,
@@ -29,7 +30,9 @@ from blocklists.policy import (
     ReasonKind,
     Verdict,
     Window,
+    YouTube,
 )
+from blocklists.snapshot import Snapshot
 from tests import support
 
 FOLDER = Path(__file__).parent.parent / "data" / "decisions"
@@ -114,7 +117,7 @@ def audiences(plain: Mapping[str, Any]) -> tuple[Audience, ...]:
 def read_grant(number: int, plain: Mapping[str, Any]) -> Grant:
     start = moment(plain["from"]) if "from" in plain else 0
     end = moment(plain["until"]) if "until" in plain else None
-    return support.grant(
+    made = support.grant(
         number,
         *plain["opens"],
         sites=tuple(plain.get("sites", (EVERY_SITE,))),
@@ -122,6 +125,7 @@ def read_grant(number: int, plain: Mapping[str, Any]) -> Grant:
         window=Window(start, end, tuple(hours(text) for text in plain.get("hours", ()))),
         authority=AuthorityKind(plain.get("authority", "request")),
     )
+    return replace(made, lifts_rewrites=plain.get("lifts_rewrites", False))
 
 
 def asking_group(plain: Mapping[str, Any]) -> Group:
@@ -130,7 +134,7 @@ def asking_group(plain: Mapping[str, Any]) -> Group:
     site, _, audience = ("north students" if who == UNASSIGNED else who).partition(" ")
     blocks = tuple(plain.get("blocks", ("social-media", "messaging")))
     until = moment(plain["observe_until"]) if "observe_until" in plain else None
-    return support.group(
+    made = support.group(
         "asking",
         site,
         Audience(audience),
@@ -138,6 +142,12 @@ def asking_group(plain: Mapping[str, Any]) -> Group:
         services=plain.get("switches", {}),
         observe_until=until,
     )
+    return replace(made, safe_search=plain.get("safe_search", False), youtube=YouTube(plain.get("youtube", "off")))
+
+
+def answering(plain: Mapping[str, Any]) -> Answering:
+    found = {key: tuple(value) if isinstance(value, list) else value for key, value in plain.get("answers", {}).items()}
+    return Answering(**found)
 
 
 def read_mode(number: int, plain: Mapping[str, Any]) -> Mode:
@@ -146,7 +156,7 @@ def read_mode(number: int, plain: Mapping[str, Any]) -> Mode:
     return support.mode(number, plain["kind"], start, end, plain.get("suspends", ()), sites, audiences(plain))
 
 
-def verdict_of(plain: Mapping[str, Any]) -> Verdict:
+def snapshot_of(plain: Mapping[str, Any], networks: tuple[str, ...] = ()) -> Snapshot:
     base = support.make_base(plain.get("lists"), plain.get("services"))
     categories: list[Category] = [
         replace(one, style=AnswerStyle(plain.get("styles", {}).get(one.id, "nxdomain"))) for one in support.CATEGORIES
@@ -156,7 +166,7 @@ def verdict_of(plain: Mapping[str, Any]) -> Verdict:
         zone=plain.get("zone", support.ZONE),
         created_at=moment(plain["created_at"]) if "created_at" in plain else support.CREATED_AT,
         categories=tuple(categories),
-        groups=(asking_group(plain),),
+        groups=(replace(asking_group(plain), networks=networks),),
         grants=tuple(read_grant(number, one) for number, one in enumerate(plain.get("grants", ()), 1)),
         corrections=tuple(
             support.correction(number, one["at"], *one.get("lists", ()))
@@ -170,8 +180,13 @@ def verdict_of(plain: Mapping[str, Any]) -> Verdict:
         ),
         own=tuple(plain.get("own", ())),
         modes=tuple(read_mode(number, one) for number, one in enumerate(plain.get("modes", ()), 1)),
+        answering=answering(plain),
     )
-    snapshot = support.make_test_snapshot(policy, base)
+    return support.make_test_snapshot(policy, base)
+
+
+def verdict_of(plain: Mapping[str, Any]) -> Verdict:
+    snapshot = snapshot_of(plain)
     rules = snapshot.rules(UNASSIGNED if plain.get("as") == UNASSIGNED else "asking")
     now = moment(plain.get("at", MONDAY_AT_TEN))
     via = frozenset(plain.get("via", ()))
