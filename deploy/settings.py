@@ -18,11 +18,13 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from portal.config import PortalConfig
-from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig
+from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig, SecureEndpoint
+from resolver.tls import client_context
 
 PREFIX = "SCHOOLGATE_"
 DNS_PORT = 53
 HTTP_PORT = 80
+TLS_PORT = 853
 
 
 class BadSettings(ValueError):
@@ -48,6 +50,32 @@ def parse_endpoint(text: str, default_port: int = DNS_PORT) -> Endpoint:
     if not 1 <= number <= 65535:
         raise ValueError(f"{text!r}: a port is 1 to 65535")
     return Endpoint(address, number)
+
+
+def parse_upstream(text: str) -> Endpoint:
+    """Return the upstream of `ADDR[:PORT]` (UDP and TCP) or `tls://NAME@ADDR[:PORT]` (TLS, port 853, `NAME` in its
+    certificate). Raises `ValueError` with a sentence."""
+    scheme, found, rest = text.strip().partition("://")
+    if not found:
+        return parse_endpoint(text)
+    host, found, address = rest.partition("@")
+    if scheme != "tls" or not found or not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
+        raise ValueError(f"{text!r}: write 9.9.9.9, or tls://dns.quad9.net@9.9.9.9 for an encrypted upstream")
+    at = parse_endpoint(address, TLS_PORT)
+    return SecureEndpoint(at.address, at.port, host)
+
+
+def _upstream_text(text: str) -> str:
+    parse_upstream(text)
+    return text
+
+
+def _ca_file(path: Path | None) -> Path | None:
+    try:
+        client_context(path)
+    except OSError as error:
+        raise ValueError(f"{path}: no file of PEM certificates: {error.strerror or error}") from None
+    return path
 
 
 def _endpoint_text(text: str) -> str:
@@ -83,6 +111,8 @@ def _url_text(text: str) -> str:
     return text.rstrip("/")
 
 
+UpstreamText = Annotated[str, AfterValidator(_upstream_text)]
+CaFile = Annotated[Path | None, AfterValidator(_ca_file)]
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
 MaybeEndpoint = Annotated[str, AfterValidator(_maybe_endpoint)]
 MaybeLoopback = Annotated[str, AfterValidator(_loopback_text)]
@@ -99,9 +129,10 @@ class ResolverSection(_Section):
     """`[resolver]`"""
 
     listen: list[EndpointText] = Field(["127.0.0.1:5300"], description="addresses to answer on, UDP and TCP")
-    upstreams: list[EndpointText] = Field(
+    upstreams: list[UpstreamText] = Field(
         [], description="resolvers to forward to; empty: those of /etc/resolv.conf, else Quad9"
     )
+    upstream_ca: CaFile = Field(None, description="PEM file of the authorities of upstreams' certificates")
     workers: int = Field(0, ge=0, le=64, description="processes that answer; 0: one per processor, at most four")
     allow: list[NetworkText] = Field(list(PRIVATE_NETWORKS), description="networks whose questions are answered")
     udp_size: int = Field(1232, ge=512, le=4096, description="largest UDP answer, bytes")
@@ -216,7 +247,8 @@ def resolver_config(settings: Settings) -> ResolverConfig:
     section = settings.resolver
     return ResolverConfig(
         listen=tuple(parse_endpoint(text) for text in section.listen),
-        upstreams=tuple(parse_endpoint(text) for text in section.upstreams) or system_upstreams(),
+        upstreams=tuple(parse_upstream(text) for text in section.upstreams) or system_upstreams(),
+        upstream_ca=section.upstream_ca,
         state=settings.data / "node",
         workers=section.workers or min(4, os.cpu_count() or 1),
         allow=tuple(section.allow),

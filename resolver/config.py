@@ -18,6 +18,16 @@ class Endpoint:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class SecureEndpoint(Endpoint):
+    """An upstream that is spoken to over TLS only (RFC 7858); its certificate must be for `host`."""
+
+    host: str
+
+    def __str__(self) -> str:
+        return f"tls://{self.host}@{Endpoint(self.address, self.port)}"
+
+
 # Loopback, RFC 1918, RFC 6598 and RFC 4193 networks: who may ask unless the settings say otherwise.
 PRIVATE_NETWORKS = (
     "127.0.0.0/8",
@@ -46,6 +56,7 @@ class ResolverConfig:
     max_ttl: int = 86_400
     max_negative_ttl: int = 3_600
     failure_ttl: int = 5
+    upstream_ca: Path | None = None  # authorities that sign upstreams' certificates; None: the system's
     upstream_timeout: float = 1.5  # for one try
     upstream_tries: int = 3
     max_inflight: int = 10_000  # questions waiting for upstream, per worker

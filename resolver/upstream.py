@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
-from resolver.config import Endpoint
+from resolver.config import Endpoint, SecureEndpoint
 from resolver.engine.seam import Arrival, Send
 from resolver.poller import BROKEN, READ, WRITE, Poller
+from resolver.tls import TlsUpstream, client_context
 from resolver.wire import FORMERR, NOTIMP, question_of
 
 SOCKETS = 64  # per upstream
@@ -58,8 +60,8 @@ class Upstreams:
     """All sockets towards `servers`. `arrivals` and `failed` are filled by the poller's callbacks and taken by the
     worker, once per round."""
 
-    def __init__(self, servers: tuple[Endpoint, ...], poller: Poller, patience: float) -> None:
-        """`patience`: seconds after which nobody waits for a try any more."""
+    def __init__(self, servers: tuple[Endpoint, ...], poller: Poller, patience: float, ca: Path | None = None) -> None:
+        """`patience`: seconds after which nobody waits for a try any more. `ca`: see `client_context`."""
         self._servers = servers
         self._poller = poller
         self._patience = patience
@@ -70,6 +72,18 @@ class Upstreams:
         self.arrivals: list[Arrival] = []
         self.failed: list[int] = []  # serials of tries whose socket reported an error
         self.stray = 0  # datagrams that matched no try
+        self._secure: list[TlsUpstream | None] = [None] * len(servers)
+        if any(isinstance(one, SecureEndpoint) for one in servers):
+            context = client_context(ca)
+            for at, one in enumerate(servers):
+                if isinstance(one, SecureEndpoint):
+                    self._secure[at] = TlsUpstream(one, context, poller, patience, self._arrived, self._lost)
+
+    def _arrived(self, serial: int, message: bytes) -> None:
+        self.arrivals.append((serial, message))
+
+    def _lost(self, serial: int) -> None:
+        self.failed.append(serial)
 
     def take(self) -> list[Arrival]:
         """Return what arrived since the last call."""
@@ -84,6 +98,10 @@ class Upstreams:
     def send(self, sends: Iterable[Send], now: float) -> None:
         """Send each try; those that cannot be sent are in `failed`."""
         for serial, server, message, stream in sends:
+            secure = self._secure[server]
+            if secure is not None:
+                secure.send(serial, message, now)
+                continue
             if stream:
                 self._open_stream(serial, server, message, now)
                 continue
@@ -167,6 +185,9 @@ class Upstreams:
             else:
                 self._close(slot)
         self._retired = keep
+        for secure in self._secure:
+            if secure is not None:
+                secure.sweep(now)
         for stream in [one for one in self._streams if not now < one.until <= now + self._patience]:
             self.end_stream(stream)
 
@@ -198,6 +219,9 @@ class Upstreams:
         for _, slot in self._retired:
             self._close(slot)
         self._retired.clear()
+        for secure in self._secure:
+            if secure is not None:
+                secure.close()
         for stream in list(self._streams):
             self.end_stream(stream)
 

@@ -66,7 +66,7 @@ class _Worker:
         self._poller = Poller()
         self._engine = Engine(config)
         patience = config.upstream_timeout * config.upstream_tries + 1.0
-        self._upstreams = Upstreams(config.upstreams, self._poller, patience)
+        self._upstreams = Upstreams(config.upstreams, self._poller, patience, config.upstream_ca)
         self._ring = Ring.create(ring_path(config.state, setup.number), RING_BYTES) if config.query_log else None
         self._trusted = within(config.proxy_from) if config.proxy_from else None
         self._udp: dict[Source, UdpListener] = {}

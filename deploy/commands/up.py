@@ -24,9 +24,9 @@ from rich.panel import Panel
 from rich.table import Table
 
 from deploy.options import fail, settings_from, with_settings
-from deploy.settings import PREFIX, Settings, parse_endpoint, system_upstreams
+from deploy.settings import PREFIX, Settings, parse_endpoint, parse_upstream, system_upstreams
 from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
-from resolver.config import Endpoint
+from resolver.config import Endpoint, SecureEndpoint
 from resolver.sockets import CannotListen, probe
 
 _UPSTREAM_PATIENCE = 1.0  # seconds
@@ -70,8 +70,10 @@ def _settings(
 ) -> Settings:
     """The options over the settings; the node's portal is the one beside it."""
     try:
-        for text in (*([dns] if dns else []), *([web] if web else []), *upstreams):
+        for text in (*([dns] if dns else []), *([web] if web else [])):
             parse_endpoint(text)
+        for text in upstreams:
+            parse_upstream(text)
     except ValueError as error:
         raise fail(str(error)) from None
     portal = settings.portal.model_copy(update={"listen": web} if web else {})
@@ -211,10 +213,12 @@ def _serves(state: Path) -> bool:
 
 def _silent_upstreams(settings: Settings) -> list[Endpoint]:
     """The upstreams that do not answer one question about the root's name servers."""
-    endpoints = [parse_endpoint(text) for text in settings.resolver.upstreams] or list(system_upstreams())
+    endpoints = [parse_upstream(text) for text in settings.resolver.upstreams] or list(system_upstreams())
     question = struct.pack("!6H", 4414, 0x0100, 1, 0, 0, 0) + b"\0" + struct.pack("!2H", 2, 1)
     silent = []
     for endpoint in endpoints:
+        if isinstance(endpoint, SecureEndpoint):
+            continue  # its worker says in the log what is wrong with it
         family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.settimeout(_UPSTREAM_PATIENCE)

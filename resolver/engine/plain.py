@@ -17,7 +17,7 @@ from blocklists.policy import Action, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
-from resolver.config import ResolverConfig
+from resolver.config import ResolverConfig, SecureEndpoint
 from resolver.cookies import CLIENT
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
@@ -43,7 +43,9 @@ class Engine:
             len(config.upstreams), config.upstream_timeout, config.upstream_tries, config.max_inflight
         )
         self._askers = Askers(config, self._judge, self._counters)
-        self._trust_ad = all(ipaddress.ip_address(one.address).is_loopback for one in config.upstreams)
+        self._trust_ad = all(
+            isinstance(one, SecureEndpoint) or ipaddress.ip_address(one.address).is_loopback for one in config.upstreams
+        )
         self._sources: list[Source] = []
         self._now = 0.0
         self._version = 0

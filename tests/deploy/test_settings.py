@@ -10,11 +10,12 @@ from deploy.settings import (
     BadSettings,
     load_settings,
     parse_endpoint,
+    parse_upstream,
     portal_config,
     resolver_config,
     system_upstreams,
 )
-from resolver.config import Endpoint
+from resolver.config import Endpoint, SecureEndpoint
 
 
 def test_nothing_at_all_is_a_working_configuration() -> None:
@@ -94,3 +95,22 @@ def test_the_machines_own_resolvers_are_the_upstreams_and_quad9_without_any(tmp_
     path.write_text("search example\nnameserver 192.0.2.7\nnameserver fe80::1%eth0\nnameserver rubbish\n")
     assert system_upstreams(path) == (Endpoint("192.0.2.7", 53), Endpoint("fe80::1", 53))
     assert system_upstreams(tmp_path / "none")[0].address == "9.9.9.9"
+
+
+def test_an_upstream_over_tls_names_its_certificate() -> None:
+    assert parse_upstream("tls://dns.quad9.net@9.9.9.9") == SecureEndpoint("9.9.9.9", 853, "dns.quad9.net")
+    assert str(parse_upstream("tls://dns.test@[2620:fe::fe]:8853")) == "tls://dns.test@[2620:fe::fe]:8853"
+    assert parse_upstream("9.9.9.9") == Endpoint("9.9.9.9", 53)
+    for text in ("tls://9.9.9.9", "https://dns.quad9.net@9.9.9.9", "tls://@9.9.9.9", "tls://dns.test@dns.test"):
+        with pytest.raises(ValueError, match="write "):
+            parse_upstream(text)
+
+
+def test_a_file_that_holds_no_certificates_is_a_mistake(tmp_path: Path) -> None:
+    empty = tmp_path / "ca.pem"
+    empty.write_text("nothing")
+    for path in (empty, tmp_path / "missing.pem"):
+        file = tmp_path / "schoolgate.toml"
+        file.write_text(f'[resolver]\nupstream_ca = "{path}"\n')
+        with pytest.raises(BadSettings, match="no file of PEM certificates"):
+            load_settings(file)
