@@ -10,7 +10,7 @@ DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql knot b
 COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster knotd named pdns_recursor
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-postgresql check bench fuzz fuzz-api kill-loop format lock clean programs
+.PHONY: help up test test-postgresql check bench model fuzz fuzz-api kill-loop format lock clean programs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,9 @@ bench: $(STAMP) programs ## Side by side with Unbound, and from a click to the f
 
 fuzz: $(STAMP) ## 100,000 hostile inputs for every parser (N=… for more)
 	@for target in names policy base snapshot wire lists; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
+
+model: $(STAMP) ## The running engine against a naive model of the decision, 1,000,000 questions (N=… for more)
+	@$(BIN)/python -m tests.resolver.wire_model -n $${N:-1000000}
 
 fuzz-api: $(STAMP) ## The API against its OpenAPI document, 200 examples an operation (N=… for more)
 	@SCHOOLGATE_EXAMPLES=$${N:-200} $(BIN)/python -m pytest -q --timeout 3600 tests/portal/test_openapi.py
