@@ -74,6 +74,9 @@ class Listing(NamedTuple):
     entry: str
 
 
+_new = tuple.__new__  # `Listing(…)` without the call of its Python-level constructor
+
+
 def _padding(size: int) -> int:
     return -size % 8
 
@@ -173,7 +176,10 @@ class Base:
         if len(matches) == 1:  # nearly always; what a key excepts is never what it holds
             key, number = matches[0]
             entry = name[1 - len(key) :]  # a key is as long as its name and the final dot
-            return tuple([Listing(index, entry) for index in self.sets[self._values[number]].holds])
+            holds = self.sets[self._values[number]].holds
+            if len(holds) == 1:
+                return (_new(Listing, (holds[0], entry)),)
+            return tuple([Listing(index, entry) for index in holds])
         found: list[Listing] = []
         excepted: set[int] = set()
         for key, number in reversed(matches):

@@ -1,14 +1,14 @@
-"""`python -m tests.bench [PART …] [--quick]`: throughput and approvals without a name; soak takes `--minutes`."""
+"""`python -m tests.bench [PART …] [--quick]`: throughput, approvals and base without a name; soak takes `--minutes`."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tests.bench import approvals, soak, throughput
+from tests.bench import approvals, base, rpz, soak, throughput
 
-USUAL = ["throughput", "approvals"]
-PARTS = [*USUAL, "soak"]
+USUAL = ["throughput", "approvals", "base"]
+PARTS = [*USUAL, "rpz", "soak"]
 
 
 def main() -> None:
@@ -27,6 +27,10 @@ def main() -> None:
         approvals.main(count=20 if told.quick else approvals.COUNT)
     if "soak" in parts:
         soak.main(told.minutes, told.rate)
+    if "base" in parts:
+        base.main(base.SIZES[:1] if told.quick else base.SIZES)
+    if "rpz" in parts:
+        rpz.main(count=3 if told.quick else rpz.COUNT)
 
 
 if __name__ == "__main__":

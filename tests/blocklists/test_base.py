@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -363,3 +365,19 @@ def test_a_trie_that_is_none_is_refused() -> None:
 def test_sets_that_nothing_uses_are_not_kept() -> None:
     base = support.make_base({"social-media": ["a"], "messaging": ["a"], "adult": ["a"]})
     assert base.sets == (ListSet((0, 1, 2), ()),)
+
+
+def test_the_same_input_gives_the_same_bytes_whatever_the_order_of_hashes() -> None:
+    program = (
+        "import hashlib; from blocklists.compile import *; from blocklists.seed import load_seed;"
+        "extra = [Source(f'l{n}', 'L', 'adult', ListKind.LIST, [f'h{i}.d{i % 7}.com' for i in range(n, 900)],"
+        " {f'd{n % 7}.com'}) for n in range(9)];"
+        "print(hashlib.sha256(compile_base([*seed_sources(load_seed()), *extra])).hexdigest())"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "4414")
+    }
+    assert len(digests) == 1
