@@ -204,7 +204,7 @@ def read(session: Session, mistakes: Mistakes, lines: Sequence[Line]) -> tuple[L
         if problem := _scope_problem(line.scope, known):
             mistakes.add(f"{where}.scope", problem)
         kind, _, name = line.thing.partition("/")
-        service = known_services().get(name) if kind == "service" else None
+        service = known_services(session).get(name) if kind == "service" else None
         category = titles.get(name if kind == "category" else "" if service is None else service.category)
         if category is None:
             mistakes.add(f"{where}.thing", f"there is no category or service {line.thing[:60]!r}")

@@ -20,6 +20,7 @@ from portal.fields import Mistakes
 from portal.models.district import CategoryRow, ClientGroup, GroupService
 from portal.outbox import record_change
 from portal.rule_book import Line
+from portal.services import Known, known
 
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
@@ -35,20 +36,22 @@ class CategoryDraft:
 
 @dataclass(frozen=True, slots=True)
 class ServiceView:
-    """One service of the seed, and the groups that switch it."""
+    """One service, and the groups that switch it."""
 
     id: str
     title: str
     category: str
     kind: str
     names: tuple[str, ...]
+    exceptions: tuple[str, ...]
+    origin: str  # `seed`, `district`, or the source that brought it
+    revision: int
     switches: Mapping[str, Switch]  # group id -> switch
 
 
-@cache
-def known_services() -> Mapping[str, SeedService]:
-    """Return the services that ship with the product, by id."""
-    return {service.id: service for service in load_seed().services}
+def known_services(session: Session) -> Mapping[str, SeedService]:
+    """Return every service by id: of the seed, of collections that are on, and the district's own, as edited."""
+    return {id: one.service for id, one in known(session).items()}
 
 
 @cache
@@ -119,9 +122,21 @@ def services(session: Session) -> tuple[ServiceView, ...]:
     switches: dict[str, dict[str, Switch]] = {}
     for row in session.exec(select(GroupService).order_by(col(GroupService.group_id))):
         switches.setdefault(row.service, {})[row.group_id] = row.switch
-    return tuple(
-        ServiceView(one.id, one.title, one.category, one.kind, one.names, switches.get(one.id, {}))
-        for one in sorted(known_services().values(), key=lambda one: one.title.casefold())
+    found = sorted(known(session).values(), key=lambda one: one.service.title.casefold())
+    return tuple(_service_view(one, switches.get(one.service.id, {})) for one in found)
+
+
+def service(session: Session, wanted: str) -> ServiceView:
+    for view in services(session):
+        if view.id == wanted:
+            return view
+    raise NotFound(f"There is no service {wanted[:40]!r}.")
+
+
+def _service_view(one: Known, switches: Mapping[str, Switch]) -> ServiceView:
+    of = one.service
+    return ServiceView(
+        of.id, of.title, of.category, of.kind, of.names, of.exceptions, one.origin, one.revision, switches
     )
 
 
@@ -130,7 +145,7 @@ def switch_service(
 ) -> ServiceView:
     """Switch one service for these groups; None: it follows its category again."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    service = known_services().get(service_id)
+    service = known_services(session).get(service_id)
     if service is None:
         raise NotFound(f"There is no service {service_id[:40]!r}.")
     held = session.get(CategoryRow, service.category)

@@ -337,7 +337,7 @@ def _read_group(session: Session, mistakes: Mistakes, draft: GroupDraft, views: 
     blocks = tuple(one for one in mistakes.known("blocks", draft.blocks, categories, "category") if not categories[one])
     switches = []
     for service, switch in sorted(draft.services.items()):
-        known = known_services().get(service)
+        known = known_services(session).get(service)
         if known is None:
             mistakes.add(f"services.{service[:40]}", "there is no such service")
         elif categories.get(known.category, False):

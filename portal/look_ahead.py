@@ -51,10 +51,11 @@ def look(session: Session, now: float, lines: Sequence[Line]) -> Ahead:
     for thing in sorted({one.thing for one in found}):
         kind, _, key = thing.partition("/")
         if kind == "service":
-            title, bundle = known_services()[key].title, known_services()[key].names
+            title, bundle = known_services(session)[key].title, known_services(session)[key].names
         else:
             title = titles[key]
-            bundle = tuple(name for one in known_services().values() if one.category == key for name in one.names)
+            members = [one for one in known_services(session).values() if one.category == key]
+            bundle = tuple(name for one in members for name in one.names)
         names.update(bundle)
         things.append(Touched(thing, title, len(bundle), tuple(bundle[:EXAMPLES])))
     return Ahead(found, tuple(things), _grants(session, now, found, names) if names else ())

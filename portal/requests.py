@@ -17,6 +17,7 @@ from sqlmodel import Session, col, select
 from blocklists.policy import EVERY_SITE, Audience
 from portal import access, audit, district, grants, moments, workflow
 from portal.access import Actor
+from portal.blocking import known_services
 from portal.catalogue import Catalogue
 from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
 from portal.fields import Mistakes
@@ -70,7 +71,7 @@ def submit(session: Session, actor: Actor, now: float, draft: Draft) -> Request:
     access.require(access.may_submit(actor), "A request is written by a person: sign in with your own account.")
     _not_too_many(session, actor, now)
     mistakes = Mistakes()
-    tools = _tools(mistakes, draft.tools)
+    tools = _tools(session, mistakes, draft.tools)
     purpose = mistakes.text(
         "purpose", draft.purpose, "say what students will learn or do with it; the policy asks for it", MAX_TEXT
     )
@@ -88,14 +89,15 @@ def _not_too_many(session: Session, actor: Actor, now: float) -> None:
         raise TooMany(f"You have sent {MAX_PER_HOUR} requests within an hour. Try again later, or ask the desk.")
 
 
-def _tools(mistakes: Mistakes, drafts: tuple[ToolDraft, ...]) -> tuple[Tool, ...]:
+def _tools(session: Session, mistakes: Mistakes, drafts: tuple[ToolDraft, ...]) -> tuple[Tool, ...]:
     if not drafts:
         mistakes.add("tools", "say which website or app")
     if len(drafts) > MAX_TOOLS:
         mistakes.add("tools", f"one request names at most {MAX_TOOLS} tools; write another one")
     found: list[Tool] = []
+    services = known_services(session)
     for at, draft in enumerate(drafts[:MAX_TOOLS]):
-        tool, errors = understand(draft, f"tools[{at}]")
+        tool, errors = understand(draft, services, f"tools[{at}]")
         for error in errors:
             mistakes.add(error.field, error.message)
         if tool is not None:

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from blocklists import names
 from blocklists.seed import SeedService
-from portal.blocking import known_services
 from portal.errors import FieldError
 from portal.fields import Mistakes
 
@@ -40,18 +38,21 @@ class Tool:
     dropped_path: bool
 
 
-def understand(draft: ToolDraft, where: str = "tools[0]") -> tuple[Tool | None, tuple[FieldError, ...]]:
-    """Return what one tool means, or what is wrong with it; `where` is the path of the tool's fields."""
+def understand(
+    draft: ToolDraft, services: Mapping[str, SeedService], where: str = "tools[0]"
+) -> tuple[Tool | None, tuple[FieldError, ...]]:
+    """Return what one tool means, or what is wrong with it; `services` are those that are known here, by id, and
+    `where` is the path of the tool's fields."""
     mistakes = Mistakes()
     typed = draft.name.strip()
     found: dict[str, None] = {}
-    service = _by_word().get(typed.casefold())
+    service = _by_word(services).get(typed.casefold())
     dropped = False
     if service is None and typed:
         host = _host(mistakes, f"{where}.name", typed, may_be_label=bool(draft.urls))
         if host is not None:
             dropped = host.had_path
-            service = _by_name().get(host.name)
+            service = _by_name(services).get(host.name)
             found[host.name] = None
     elif not typed and not draft.urls:
         mistakes.add(f"{where}.name", "say which website or app: its name, or paste its web address")
@@ -61,7 +62,7 @@ def understand(draft: ToolDraft, where: str = "tools[0]") -> tuple[Tool | None, 
         host = _host(mistakes, f"{where}.urls[{at}]", url, may_be_label=False)
         if host is not None:
             dropped = dropped or host.had_path
-            service = service or _by_name().get(host.name)
+            service = service or _by_name(services).get(host.name)
             found[host.name] = None
     if mistakes.errors:
         return None, tuple(mistakes.errors)
@@ -106,16 +107,14 @@ def stored(plain: Mapping[str, Any]) -> Tool:
     )
 
 
-@cache
-def _by_word() -> Mapping[str, SeedService]:
-    titles = {service.title.casefold(): service for service in known_services().values()}
-    return titles | {service.id: service for service in known_services().values()}
+def _by_word(services: Mapping[str, SeedService]) -> Mapping[str, SeedService]:
+    titles = {service.title.casefold(): service for service in services.values()}
+    return titles | {service.id: service for service in services.values()}
 
 
-@cache
-def _by_name() -> Mapping[str, SeedService]:
+def _by_name(services: Mapping[str, SeedService]) -> Mapping[str, SeedService]:
     found: dict[str, SeedService] = {}
-    for service in known_services().values():
+    for service in services.values():
         for name in service.names:
             found.setdefault(name, service)
             found.setdefault(f"www.{name}", service)

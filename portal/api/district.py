@@ -11,6 +11,7 @@ from sqlmodel import Session
 from blocklists import policy
 from blocklists.policy import AnswerStyle, Audience, Switch, YouTube
 from portal import access, blocking, district
+from portal import services as service_book
 from portal.api.dependencies import CHANGES, READS, Answer, Call, Caller, Message, Revision, Slug, Word
 from portal.blocking import CategoryDraft, ServiceView
 from portal.district import GroupDraft, GroupView, SiteDraft
@@ -132,11 +133,31 @@ class CategoryList(Answer):
     categories: list[CategoryOut]
 
 
-class ServicePatch(Message):
-    """`switch` null: the service follows its category again."""
+class ServiceFields(Message):
+    """A whole service: its names with all below them, without `exceptions`; `why` stays with the edit."""
 
-    groups: Words
-    switch: Switch | None
+    title: Word
+    category: Word
+    kind: Word
+    names: Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=2000)]
+    exceptions: Annotated[tuple[Annotated[str, Field(max_length=300)], ...], Field(max_length=2000)] = ()
+    why: Annotated[str, Field(max_length=1000)]
+
+
+class ServiceEdit(ServiceFields):
+    revision: Annotated[int, Field(ge=0)]  # 0: as it ships with the product
+
+
+class ServicePatch(Message):
+    """Switch the service for these groups (`switch` null: it follows its category again), or set its bundle."""
+
+    groups: Words = ()
+    switch: Switch | None = None
+    edit: ServiceEdit | None = None
+
+
+class ServiceIn(ServiceFields):
+    id: Id
 
 
 class ServiceOut(Answer):
@@ -145,6 +166,9 @@ class ServiceOut(Answer):
     category: str
     kind: str
     names: list[str]
+    exceptions: list[str]
+    origin: str
+    revision: int
     switches: dict[str, Switch]
 
 
@@ -304,6 +328,9 @@ def _service_out(view: ServiceView) -> ServiceOut:
         category=view.category,
         kind=view.kind,
         names=list(view.names),
+        exceptions=list(view.exceptions),
+        origin=view.origin,
+        revision=view.revision,
         switches=dict(view.switches),
     )
 
@@ -314,10 +341,22 @@ def services(call: Caller) -> ServiceList:
         return ServiceList(services=[_service_out(view) for view in blocking.services(session)])
 
 
+@router.post("/services", status_code=201, responses=CHANGES)
+def create_service(call: Caller, message: ServiceIn) -> ServiceOut:
+    """A service of the district's own: a tool to ask for, and a bundle in the next base."""
+    with call.writing() as session:
+        service_book.create(session, call.actor, call.now, service_book.Draft(**message.model_dump()))
+        return _service_out(blocking.service(session, message.id))
+
+
 @router.patch("/services/{service}", responses=CHANGES)
 def switch_service(call: Caller, service: Slug, message: ServicePatch) -> ServiceOut:
-    """Switch one service for these groups."""
+    """Switch one service for these groups, or edit its bundle (`edit`): then the next base has it."""
     with call.writing() as session:
+        if message.edit is not None:
+            draft = service_book.Draft(id=service, **message.edit.model_dump(exclude={"revision"}))
+            service_book.edit(session, call.actor, call.now, message.edit.revision, draft)
+            return _service_out(blocking.service(session, service))
         return _service_out(
             blocking.switch_service(session, call.actor, call.now, service, message.groups, message.switch)
         )

@@ -58,7 +58,7 @@ class Titles:
 
 def titles(session: Session) -> Titles:
     found = {f"category/{one.id}": one.title for one in blocking.categories(session)}
-    found |= {f"service/{key}": one.title for key, one in blocking.known_services().items()}
+    found |= {f"service/{key}": one.title for key, one in blocking.known_services(session).items()}
     return Titles(found, {one.id: one.name for one in district.sites(session)})
 
 
@@ -118,7 +118,7 @@ def _page(visit: SignedVisit, session: Session, form: Form, status: int = 200, b
     found = changes.find(session, before, PER_PAGE)
     named = titles(session)
     locked = {one.id for one in blocking.categories(session) if one.locked}
-    services = sorted(blocking.known_services().values(), key=lambda one: one.title.casefold())
+    services = sorted(blocking.known_services(session).values(), key=lambda one: one.title.casefold())
     return visit.page(
         session,
         "district/changes.html",

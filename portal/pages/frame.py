@@ -146,7 +146,7 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
         district = [link("/set-up", "Set-up", "done"), link("/district", "Sites and groups", "groups")]
         district += [link("/changes", "What is blocked", "shut"), link("/exceptions", "Exceptions", "open")]
         district += [link("/corrections", "Corrections", "yes"), link("/blocks", "Custom blocks", "lock")]
-        district += [link("/lists", "Lists", "policy")]
+        district += [link("/lists", "Lists", "policy"), link("/services", "Services", "policy")]
         district += [link("/brakes", "Brakes", "brake"), link("/modes", "Modes", "alert")]
         district += [link("/nodes", "Resolvers", "nodes"), link("/traffic", "Traffic", "traffic")]
         district.append(link("/signals", "Bypass signals", "alert"))

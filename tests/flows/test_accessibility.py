@@ -28,6 +28,8 @@ PAGES = {
         "/district",
         "/district/groups/edison/students",
         "/lists",
+        "/services",
+        "/services/instagram",
         "/lists?name=instagram.com",
         "/brakes",
         "/changes",

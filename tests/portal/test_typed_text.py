@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from blocklists import names
 from portal import moments, tools
 from portal.fields import Mistakes
+from portal.services import shipped
 from portal.tools import ToolDraft
 
 ZONE = ZoneInfo("America/Chicago")
@@ -24,7 +25,7 @@ TYPED = st.one_of(st.text(max_size=80), HOSTS, st.text("a.-_:/@[]?#% 0é。", ma
 @example("", ["https://example.com"])
 @example("My class page", ["https://pages.example.com/a"])
 def test_a_tool_is_understood_or_its_fields_are_named(name: str, urls: list[str]) -> None:
-    tool, errors = tools.understand(ToolDraft(name, tuple(urls)), "tools[3]")
+    tool, errors = tools.understand(ToolDraft(name, tuple(urls)), shipped(), "tools[3]")
     assert (tool is None) == bool(errors)
     assert all(error.field.startswith(("tools[3].name", "tools[3].urls")) for error in errors)
     if tool is not None:
