@@ -47,7 +47,7 @@ def test_a_public_name_with_a_private_address_is_blocked_and_says_so(qtype: str,
     lab = Laboratory()
     found = resolve(lab, "rebind.example", qtype, f"rebind.example. 60 {qtype} {address}")
     assert (found.rcode(), found.answer, codes(found)) == (dns.rcode.NOERROR, [], [15])
-    assert texts(found) == ["Private address: how to ask: https://filter.district.example"]
+    assert texts(found) == ["Private address: how to ask: https://filter.district.example/why"]
     assert (lab.log[0].action, lab.log[0].reason, lab.log[0].entry) == ("block", "rebinding", "rebind.example")
     again = lab.ask("rebind.example", qtype)
     assert again is not None and again.answer == []

@@ -52,7 +52,7 @@ def test_a_rewritten_name_is_a_cname_to_the_safe_one_and_its_addresses() -> None
     assert asked(lab) == [f"{SAFE}."]
     found = lab.answer(GIVEN)
     assert lines(found) == [f"www.google.de. 60 cname {SAFE}.", f"{SAFE}. 300 a 216.239.38.120"]
-    assert (codes(found), texts(found)) == ([4], ["Safe search: https://filter.district.example"])
+    assert (codes(found), texts(found)) == ([4], ["Safe search: https://filter.district.example/why"])
     (record,) = lab.log
     assert (record.action, record.reason, record.entry) == ("rewrite", "rewrite", "www.google.de")
     assert list(decode(encode([record]))) == [record]
