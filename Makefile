@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # What the tests and the benchmark drive: a browser, an upstream, DNS clients.
-DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql knot bind9 pdns-recursor
-COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster knotd named pdns_recursor
+DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql nftables iproute2 knot bind9 pdns-recursor
+COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster nft ip knotd named pdns_recursor
 
 .DEFAULT_GOAL := help
 .PHONY: help up test test-postgresql check bench model fuzz fuzz-api kill-loop format lock clean programs
