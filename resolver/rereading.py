@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from resolver.config import ResolverConfig
+from resolver.config import Endpoint, ResolverConfig
+from resolver.sockets import AsksItself, refuse_ourselves
 
 # What a running node cannot change: its sockets, its folder, how many posts it has, who it runs as.
 FIXED = ("listen", "state", "workers", "user", "group", "query_log")
@@ -13,14 +14,16 @@ FIXED = ("listen", "state", "workers", "user", "group", "query_log")
 Read = Callable[[], ResolverConfig]
 
 
-def renewed(running: ResolverConfig, read: Read) -> tuple[ResolverConfig, str]:
+def renewed(running: ResolverConfig, read: Read, listening: tuple[Endpoint, ...] = ()) -> tuple[ResolverConfig, str]:
     """Return the settings to go on with, and what an operator should know: empty, or a sentence.
 
-    `read` may raise `ValueError` (mistakes in the file, a line each) or `OSError`; then `running` stays.
+    `listening`: where the node answers; an upstream that is one of them is a mistake. `read` may raise `ValueError`
+    (mistakes in the file, a line each) or `OSError`; then `running` stays.
     """
     try:
         wanted = read()
-    except (ValueError, OSError) as error:
+        refuse_ourselves(wanted.upstreams, listening)
+    except (ValueError, OSError, AsksItself) as error:
         return (
             running,
             f"the settings were read again and refused, the old ones stay: {'; '.join(str(error).splitlines())}",

@@ -8,6 +8,7 @@ made (`LISTEN_FDS`, sd_listen_fds(3)) are shared by all workers instead.
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from collections.abc import Iterable, MutableMapping
@@ -20,6 +21,10 @@ UDP_BUFFER = 4 * 1024 * 1024  # bytes asked for; the kernel gives at most net.co
 BACKLOG = 512
 _FIRST_PASSED = 3  # SD_LISTEN_FDS_START
 _WILDCARDS = {"00000000", "0" * 32}
+
+
+class AsksItself(Exception):
+    """An upstream that is this node; the message names it and says what to do."""
 
 
 class CannotListen(Exception):
@@ -94,6 +99,37 @@ class Listeners:
             pair.close()
         if self._passed is not None:
             self._passed.close()
+
+
+def refuse_ourselves(upstreams: Iterable[Endpoint], listening: Iterable[Endpoint]) -> None:
+    """Raise `AsksItself` when one of `upstreams` is an address that we listen on: its questions would never end."""
+    listening = tuple(listening)
+    for upstream in upstreams:
+        for ours in listening:
+            if upstream.port == ours.port and _reaches(upstream.address, ours.address):
+                raise AsksItself(
+                    f"the upstream {upstream} is this resolver itself (it listens on {ours}): name another in "
+                    "`upstreams`; without any, /etc/resolv.conf is read, which may name this machine"
+                )
+
+
+def _reaches(address: str, listening: str) -> bool:
+    """True when what is sent from here to `address` arrives at a socket that is bound to `listening`."""
+    to, at = ipaddress.ip_address(address), ipaddress.ip_address(listening)
+    if to.version == 6 and to.ipv4_mapped is not None:
+        to = to.ipv4_mapped
+    if to.is_unspecified:  # the kernel takes it for loopback
+        to = ipaddress.ip_address("127.0.0.1" if to.version == 4 else "::1")
+    if to.version != at.version or not at.is_unspecified:
+        return to == at
+    if to.is_loopback:
+        return True
+    with socket.socket(socket.AF_INET6 if to.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as made:
+        try:
+            made.connect((str(to), 9))  # sends nothing; the kernel says which address of ours it would come from
+        except OSError:
+            return False
+        return str(made.getsockname()[0]) == str(to)
 
 
 def probe(endpoint: Endpoint, kinds: Iterable[socket.SocketKind] = (socket.SOCK_DGRAM, socket.SOCK_STREAM)) -> None:

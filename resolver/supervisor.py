@@ -29,7 +29,7 @@ from resolver.control import ControlServer
 from resolver.entries import WorkerMain
 from resolver.policy_store import PolicyStore
 from resolver.rereading import Read, renewed
-from resolver.sockets import CannotListen, Listeners
+from resolver.sockets import AsksItself, CannotListen, Listeners, refuse_ourselves
 from resolver.staff import Staff
 from resolver.swap import BASE_LIMIT, SWAP_LIMIT, Swap
 
@@ -72,6 +72,7 @@ def run(
         lock = privileges.take_lock(state)
         files = privileges.raise_descriptor_limit()
         listeners = Listeners(config.listen)
+        refuse_ourselves(config.upstreams, listeners.endpoints)
         for number in range(config.workers):
             listeners.pair(number)
         if config.block_page is not None:
@@ -80,7 +81,7 @@ def run(
             listeners.closable = False  # a socket of another user could not join the ports again
         PolicyStore(state).create()
         supervisor = Supervisor(config, worker_main, listeners, identity.name, on_ready, read)
-    except (enrolment.BadIdentity, privileges.AlreadyRunning, CannotListen) as error:
+    except (enrolment.BadIdentity, privileges.AlreadyRunning, CannotListen, AsksItself) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(f"{config.state}: {error.strerror or error}") from error
@@ -347,7 +348,7 @@ class Supervisor:
                 self._stop()
             elif number == signal.SIGHUP and self._phase is Phase.SERVING:
                 if self._read is not None:
-                    self._config, said = renewed(self._config, self._read)
+                    self._config, said = renewed(self._config, self._read, self._listeners.endpoints)
                     self._note("settings", said)
                     log.info("settings read again; workers are replaced one by one")
                 self._restarting = list(self._workers)

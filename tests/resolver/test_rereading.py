@@ -48,6 +48,12 @@ def test_a_mistake_changes_nothing_and_is_said(error: Exception) -> None:
     assert config is CONFIG and "refused" in said and "\n" not in said
 
 
+def test_an_upstream_that_is_ourselves_is_refused_while_it_runs_too() -> None:
+    wanted = replace(CONFIG, upstreams=(Endpoint("127.0.0.1", 5300),))
+    config, said = renewed(CONFIG, lambda: wanted, (Endpoint("0.0.0.0", 5300),))
+    assert config is CONFIG and "is this resolver itself" in said
+
+
 def test_a_running_node_takes_new_settings_without_a_restart_and_refuses_wrong_ones(tmp_path: Path) -> None:
     portal = FakePortal(District())
     state = tmp_path / "node"

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from resolver.config import Endpoint
-from resolver.sockets import CannotListen, Listeners, passed_sockets, probe
+from resolver.sockets import AsksItself, CannotListen, Listeners, passed_sockets, probe, refuse_ourselves
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
@@ -44,3 +44,29 @@ def test_sockets_passed_to_another_process_are_left_alone() -> None:
     environment = {"LISTEN_PID": str(os.getpid() + 1), "LISTEN_FDS": "2"}
     assert passed_sockets(environment) is None
     assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("upstream", "listening"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.53", "0.0.0.0"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::1", "::"),
+        ("::1", "::1"),
+    ],
+)
+def test_an_upstream_that_is_ourselves_is_refused(upstream: str, listening: str) -> None:
+    with pytest.raises(AsksItself, match="is this resolver itself"):
+        refuse_ourselves([Endpoint(upstream, 5300)], [Endpoint("127.0.0.9", 5300), Endpoint(listening, 5300)])
+
+
+@pytest.mark.parametrize(
+    ("upstream", "listening"),
+    [("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "::"), ("::1", "0.0.0.0"), ("192.0.2.53", "127.0.0.1")],
+)
+def test_another_server_is_no_self(upstream: str, listening: str) -> None:
+    refuse_ourselves([Endpoint(upstream, 53)], [Endpoint(listening, 53)])
+    refuse_ourselves([Endpoint(listening, 53)], [Endpoint(listening, 5300)])
