@@ -150,6 +150,13 @@ class Asking:
                 sends.append(self._try(question, due, now, stream=False))
         return sends
 
+    def refresh(self, question: Question, now: float) -> Send | None:
+        """Ask a new question for which nobody waits yet; None when it is asked already, or there is enough to do."""
+        if question.key in self._questions or not self._servers or len(self._questions) * 2 >= self.limit:
+            return None
+        self._questions[question.key] = question
+        return self._send(question, self._fastest(now), now, stream=False)
+
     def again(self, question: Question, last: int, now: float, *, stream: bool = False) -> Send | None:
         """Ask once more, over TCP at the upstream `last` or at the one after it; None when every try is used up."""
         if question.tries >= self.tries + stream:  # a last try that came back truncated is still worth a connection

@@ -72,8 +72,10 @@ class Judge:
         route_key = key + view.route
         finished = self._memo.get(route_key, now)
         if finished is not None:
-            self._counters.memo_hits += 1
-            return finished
+            newer = self.cache.get(key, now) if finished.ageing(now) else None
+            if newer is None or newer is finished.answer:
+                self._counters.memo_hits += 1
+                return finished
         verdict = view.verdict(query.name, now)
         if verdict.action in _OURS:
             finished = self._blocked(query, verdict, verdict.valid_until)

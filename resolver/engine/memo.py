@@ -11,8 +11,8 @@ from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
 from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
 from blocklists.rules import STRICTEST, Rules
-from resolver.answers import Answer
-from resolver.wire import COOKIE, option, patch_ttls
+from resolver.answers import Answer, assemble
+from resolver.wire import COOKIE, Query, opt_record, option, patch_ttls, without_cookie
 
 MAX_VARIANTS = 4  # different bytes of one question (0x20 case, EDNS sizes) that the first level knows
 MAX_VERDICTS = 16_384  # per view and generation; there are two
@@ -53,6 +53,11 @@ class Finished:
         self.blocked = blocked
         self.hits = 0
         self.variants: list[tuple[dict[bytes, Fast], bytes, Fast]] = []
+
+    def ageing(self, now: float) -> bool:
+        """True in the last tenth of an upstream answer's life: time to ask again, while this one is still good."""
+        answer = self.answer
+        return answer.stored != FOREVER and (answer.expires - now) * 10 < answer.expires - answer.stored
 
     def body(self, now: float) -> tuple[bytes, float]:
         """Return the answer's body as it is at `now`, and until when exactly these bytes are right."""
@@ -182,6 +187,21 @@ def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, u
         fast = Fast(tail, until, finished.record, finished.blocked, opt)
         view.fast[rest] = fast
         finished.variants.append((view.fast, rest, fast))
+
+
+def remember(
+    query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float, size: int, trust_ad: bool
+) -> None:
+    """Put the answer to a plain UDP `query` into the first level, without a cookie, so that it serves everybody. `rest`
+    is the query without its id, `body` the answer's as it is until `until`, `size` our own EDNS size."""
+    answer = finished.answer
+    tail = assemble(query, answer, body, min(query.size, size), size, trust_ad)
+    opt = 0
+    if query.edns and not query.extra:
+        opt = room_for_cookie(tail, opt_record(size, query.do, answer.ede, answer.rcode))
+    bare = without_cookie(rest) if query.cookie else rest
+    if bare is not None:
+        remember_variant(finished, view, bare, tail, until, opt)
 
 
 def room_for_cookie(tail: bytes, opt: bytes) -> int:

@@ -22,7 +22,7 @@ from resolver.cookies import CLIENT
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
 from resolver.engine.judge import Judge
-from resolver.engine.memo import Finished, View, put_cookie, remember_variant, room_for_cookie
+from resolver.engine.memo import Finished, put_cookie, remember
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
 from resolver.reply import read_reply
 from resolver.wire import Query, WireError
@@ -172,10 +172,15 @@ class Engine:
         finished = self._judge.remembered(query, view, now)
         if isinstance(finished, Query):
             return self._wait(query, finished, data[:2], source, peer, client, now, now, halves, output)
+        if finished.hits > 1 and finished.ageing(now) and self._judge.cache.get(query.key, now) is finished.answer:
+            send = self._asking.refresh(self._question(query), now)
+            if send is not None:
+                self._counters.prefetched += 1
+                output.sends.append(send)
         body, until = finished.body(now)
         tail = self._assembled(query, finished.answer, body, source, client)
         if finished.hits and query.plain and not source.stream and until > now:
-            self._remember(query, finished, view, data[2:], body, until)
+            remember(query, finished, view, data[2:], body, until, self._config.udp_size, self._trust_ad)
         self._note(finished, client, halves)
         return tail
 
@@ -195,21 +200,6 @@ class Engine:
         halves.append(client.prefix)
         halves.append(fast.record)
         return put_cookie(fast, self._askers.cookie(data[len(rest) + 6 :], client, now))
-
-    def _remember(self, query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float) -> None:
-        """Put the answer into the first level, without a cookie, so that it serves everybody."""
-        size = self._config.udp_size
-        answer = finished.answer
-        tail = answers.assemble(query, answer, body, min(query.size, size), size, self._trust_ad)
-        opt = room_for_cookie(tail, wire.opt_record(size, query.do, answer.ede, answer.rcode)) if query.edns else 0
-        if query.cookie:
-            bare = wire.without_cookie(rest)
-            if bare is None:
-                return
-            rest = bare
-        elif query.extra:
-            opt = 0
-        remember_variant(finished, view, rest, tail, until, opt)
 
     def _refusal(self, query: Query, client: Client) -> Answer | None:
         """The message table from class and type on: the answer to a question that is not looked at, else None."""
@@ -254,6 +244,11 @@ class Engine:
         halves.append(client.prefix)
         halves.append(finished.record)
 
+    def _question(self, query: Query) -> Question:
+        asked = random_case(query.name) + query.question[-4:]
+        message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
+        return Question(query.key, query.name, query.qtype, query.do, message)
+
     def _wait(
         self,
         query: Query,
@@ -276,10 +271,7 @@ class Engine:
             self._counters.coalesced += 1
             return None
         if joined is None:
-            asked = random_case(wanted.name) + wanted.question[-4:]
-            message = wire.upstream_query(asked, wanted.do, bool(wanted.flags & wire.CD), self._config.udp_size)
-            question = Question(key, wanted.name, wanted.qtype, wanted.do, message)
-            sends = self._asking.start(question, waiter, now)
+            sends = self._asking.start(self._question(wanted), waiter, now)
             if sends:
                 output.sends += sends
                 return None
@@ -386,6 +378,9 @@ class Engine:
         send = self._asking.again(question, server, now, stream=stream)
         if send is not None:
             output.sends.append(send)
+            return
+        if not question.waiters:  # asked ahead of time: what is known stays good until its end
+            self._asking.finish(question)
             return
         code = answers.EDE_NETWORK if question.error else answers.EDE_NO_AUTHORITY
         self._tell(question, self._judge.learn_failure(question.key, code, now), now, halves, output)

@@ -65,6 +65,7 @@ class Counters:
     full: int = 0
     tcp: int = 0
     limited: int = 0
+    prefetched: int = 0
     inflight: int = 0
     cache_entries: int = 0
     cache_bytes: int = 0

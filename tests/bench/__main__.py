@@ -1,13 +1,13 @@
-"""`python -m tests.bench [PART …] [--quick]`: throughput, approvals and base without a name; soak takes `--minutes`."""
+"""`python -m tests.bench [PART …] [--quick]`: without a name all but rpz and soak; soak takes `--minutes`."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tests.bench import approvals, base, rpz, soak, throughput
+from tests.bench import approvals, base, floods, rpz, soak, throughput
 
-USUAL = ["throughput", "approvals", "base"]
+USUAL = ["throughput", "approvals", "base", "flood", "slow-tcp"]
 PARTS = [*USUAL, "rpz", "soak"]
 
 
@@ -25,6 +25,10 @@ def main() -> None:
         throughput.main(rounds=2 if told.quick else throughput.ROUNDS)
     if "approvals" in parts:
         approvals.main(count=20 if told.quick else approvals.COUNT)
+    if "flood" in parts:
+        floods.flood()
+    if "slow-tcp" in parts:
+        floods.slow_readers()
     if "soak" in parts:
         soak.main(told.minutes, told.rate)
     if "base" in parts:

@@ -89,6 +89,8 @@ def schoolgate(
         "SCHOOLGATE_RESOLVER__LISTEN": json.dumps([f"127.0.0.1:{dns}", *(f"127.0.0.{n}:{dns}" for n in (2, 3, 4))]),
         "SCHOOLGATE_RESOLVER__UPSTREAMS": json.dumps([f"127.0.0.1:{upstream}"]),
         "SCHOOLGATE_RESOLVER__WORKERS": str(workers),
+        "SCHOOLGATE_RESOLVER__RATE_EXEMPT": json.dumps(["127.0.0.1/32"]),  # other loopback addresses are clients
+        "SCHOOLGATE_RESOLVER__TCP_CONNECTIONS": "2500",
         "SCHOOLGATE_RESOLVER__PORTAL": f"http://127.0.0.1:{web}",
         "SCHOOLGATE_RESOLVER__NAME": "bench",
         "SCHOOLGATE_RESOLVER__QUERY_LOG": str(query_log).lower(),
