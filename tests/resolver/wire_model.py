@@ -148,7 +148,7 @@ def compare(case: Case, dice: random.Random, questions: int) -> int:
     per_moment = 40
     for done in range(0, questions, per_moment):
         now = float(NOON + dice.randrange(-8, 28) * STEP + dice.choice([0, 0, 1, STEP - 1]))
-        # A step back of up to a second is a clock's own trembling, not a clock set back: the engine keeps what it knows.
+        # A step back of up to a second is a clock that trembles, not one that is set back: nothing is forgotten.
         lab.now = lab.now if 0 < lab.now - now <= 1 else now
         for _ in range(min(per_moment, questions - done)):
             name, asker = dice.choice(NAMES), dice.choice(list(CLIENTS))
