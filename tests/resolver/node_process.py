@@ -1,6 +1,6 @@
 """A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [OPTION …]`.
 
-Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`.
+Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`, `--guests=PORT`.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -90,8 +90,9 @@ def _endpoint(option: str) -> Endpoint | None:
 def main() -> int:
     state, port, workers, upstream = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s", stream=sys.stderr)
+    guests = _endpoint("--guests=")  # a second address, for one client group
     config = ResolverConfig(
-        listen=(Endpoint("127.0.0.1", int(port)),),
+        listen=(Endpoint("127.0.0.1", int(port)), *([Endpoint("127.0.0.5", guests.port)] if guests else [])),
         upstreams=(Endpoint("127.0.0.1", int(upstream)),),
         state=Path(state),
         workers=int(workers),
