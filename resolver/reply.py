@@ -40,6 +40,7 @@ MAX_CHAIN = 16  # CNAME steps from the question
 
 _COUNTS = struct.Struct("!HHHHHH")
 _RECORD = struct.Struct("!HHIH")
+_ADDRESS_LENGTHS = {A: 4, AAAA: 16}
 _ROOT = b"\0"
 _ALIASES = (CNAME, DNAME)
 _BINDINGS = (HTTPS, SVCB)
@@ -93,6 +94,9 @@ def read_reply(data: bytes, name: bytes, qtype: int, do: bool) -> Reply:
     authority, at = read_records(data, at, authority_count, name)
     kept, targets, aliases, last, terminal = _chain(data, answers, name, qtype)
     negative = rcode == NXDOMAIN or not terminal
+    length = _ADDRESS_LENGTHS.get(qtype)
+    if length is not None and any(one[6] - one[5] != length for one in kept if one[1] == qtype):
+        raise WireError("an address of the wrong length")
     private = qtype in (A, AAAA) and any(is_private(data[one[5] : one[6]]) for one in kept if one[1] == qtype)
     proofs, soa_ttl = _proofs(data, authority, last, do, negative)
     lame = False

@@ -289,7 +289,8 @@ class Engine:
         for serial, data in arrivals:
             one = self._asking.of(serial)
             if one is None:
-                if not self._asking.answered_late(serial, data[3] & 15 in (0, wire.NXDOMAIN), now):
+                useful = len(data) >= wire.HEAD and data[3] & 15 in (0, wire.NXDOMAIN)
+                if not self._asking.answered_late(serial, useful, now):
                     self._counters.stray += 1
                 continue
             question, server, sent = one

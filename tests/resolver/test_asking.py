@@ -320,3 +320,16 @@ def test_an_error_that_comes_late_does_not_end_the_try_that_runs() -> None:
     laboratory.raw_upstream(reply(first[2], rcode="REFUSED"), first[0])
     assert (laboratory.late, len(laboratory.sent)) == ([], 1)
     assert laboratory.answer("example.com. 300 A 192.0.2.1").answer
+
+
+@pytest.mark.parametrize("length", [0, 1, 3, 5, 16])
+def test_an_address_of_the_wrong_length_is_an_error_of_that_upstream(length: int) -> None:
+    laboratory = Laboratory()
+    laboratory.ask("example.com")
+    serial, _, message, _ = laboratory.sent.pop(0)
+    good = reply(message, "example.com. 300 A 192.0.2.1")
+    at = len(message) - 11  # behind the question
+    record = b"\xc0\x0c\0\x01\0\x01\0\0\x01\x2c" + length.to_bytes(2, "big") + bytes(length)
+    laboratory.raw_upstream(good[:10] + b"\0\0" + good[12:at] + record, serial)
+    assert (laboratory.late, len(laboratory.engine._judge.cache)) == ([], 0)
+    assert [server for _, server, _, _ in laboratory.sent] == [1]
