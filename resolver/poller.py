@@ -9,6 +9,8 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
 
+AT_ONCE = 16  # callbacks of one round: nobody waits for thousands of others (epoll goes round all that are ready)
+
 Callback = Callable[[int], None]  # takes the epoll event mask
 
 
@@ -37,7 +39,7 @@ class Poller:
 
     def wait(self, timeout: float) -> int:
         """Wait up to `timeout` seconds and run the callbacks that are due; return how many were."""
-        events = self._epoll.poll(timeout)
+        events = self._epoll.poll(timeout, AT_ONCE)
         callbacks = self._callbacks
         for descriptor, mask in events:
             callback = callbacks.get(descriptor)  # an earlier callback of this round may have taken it away
