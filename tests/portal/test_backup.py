@@ -71,14 +71,20 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     config: PortalConfig, engine: Engine, elsewhere: PortalConfig, tmp_path: Path
 ) -> None:
     grant(engine, "instagram.com")
+    own = config.data / "lists" / "uploads" / "our-list"
+    own.parent.mkdir(parents=True)
+    own.write_text("bad.example\n")
     with serving(config, engine) as portal:
-        FakeNode.enrolled(portal.url, token(config, engine, time.time()))
+        node = FakeNode.enrolled(portal.url, token(config, engine, time.time()))
+        with node.client() as client:
+            offer = next(node.offers(client))
         done = backup.write(engine, config.data, tmp_path / "b", SECRET, time.time())
         key = portal.wired.keys.current.public
     assert (tmp_path / "b").stat().st_mode & 0o777 == 0o600
     assert done.keys and done.district == "riverbend" and done.version == 1
     read = backup.read(tmp_path / "b", elsewhere.data, elsewhere.database, SECRET)
     assert read == done
+    assert (elsewhere.data / "lists" / "uploads" / "our-list").read_text() == "bad.example\n"
     again = connect(elsewhere.database)
     kept = counts(again)
     assert {name: kept[name] for name in done.rows} == done.rows
@@ -88,7 +94,8 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     assert number == 2
     with serving(elsewhere, again) as second:
         assert second.wired.keys.current.public == key
-        assert second.wired.current.refresh  # the base came with it
+        with reading(again) as session:
+            assert second.wired.current.refresh(session).base.digest == offer.base  # it came with it
         assert httpx.get(f"{second.url}/healthz").status_code == 200
     again.dispose()
 
