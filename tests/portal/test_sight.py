@@ -33,8 +33,8 @@ def hour(group: str, queries: int = 100, devices: int = 5, at: int = HOUR, **mor
 
 
 def told(session: Session, node: int, *groups: GroupHour) -> None:
-    minute = int(time.time()) // 60 * 60 - 60
-    minutes = [MinuteCount(at=minute, queries=1200, blocked=300)]
+    minute = int(time.time()) // 60 * 60  # with the one under way: it may be over when a page is asked for
+    minutes = [MinuteCount(at=at, queries=1200, blocked=300) for at in (minute - 60, minute)]
     status = NodeStatus(
         version=None,
         digest=None,
