@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,16 @@ def standing(served: Served, number: int, now: float | None = None) -> InForce:
         row = session.get(GrantRow, number)
         assert row is not None
         return delivery.in_force(session, row, time.time() if now is None else now)
+
+
+def holding(served: Served, offers: Iterator[Offer], *numbers: int) -> Offer:
+    """Return the first offer that holds all of these grants: each may have been published by itself."""
+    while True:
+        offer = next(offers)
+        with reading(served.wired.engine) as session:
+            versions = [session.get_one(GrantRow, number).in_version for number in numbers]
+        if all(version is not None and version <= offer.version for version in versions):
+            return offer
 
 
 def ack(client: httpx.Client, offer: Offer, digest: str = "") -> httpx.Response:
@@ -107,7 +118,7 @@ def test_a_grant_is_in_force_once_every_node_that_serves_its_sites_has_acknowled
         everywhere = grant(served.wired.engine, at=time.time())
         here = grant(served.wired.engine, "facebook.com", ("edison",), at=time.time())
         served.wired.jobs.wake()
-        offer = next(offers)
+        offer = holding(served, offers, everywhere, here)
         assert standing(served, everywhere).state is Standing.WAITING
         assert ack(one, offer).status_code == 204
         found = standing(served, everywhere)
