@@ -32,7 +32,7 @@ from portal.models.delivery import Delivery, PolicyVersion, Publication
 from portal.models.levers import BrakeRow, CorrectionRow, GrantRow
 from portal.notices import Notice, tell
 
-_LOCK = 4416  # PostgreSQL advisory lock: of several portals, one builds; versions are compare-and-set all the same
+LOCK = 4416  # PostgreSQL advisory lock: of several portals, one builds; versions are compare-and-set all the same
 ATTEMPTS = 5  # of one pass, when other publishers are faster
 
 
@@ -89,7 +89,7 @@ class Publisher:
 
         Raises `BadPublication`.
         """
-        with sole_pass(self._engine, _LOCK) as mine:
+        with sole_pass(self._engine, LOCK) as mine:
             for _ in range(ATTEMPTS if mine else 0):  # another portal is at it: it tells us when it is done
                 try:
                     return self._publish(clock)
