@@ -66,7 +66,7 @@ def write(engine: Engine, data: Path, target: Path, passphrase: str | None, now:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            with zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as packed:
+            with zstandard.ZstdCompressor(level=6, write_checksum=True).stream_writer(file, closefd=False) as packed:
                 summary = _pack(engine, data, packed, passphrase, now)
             file.flush()
             os.fsync(file.fileno())
@@ -175,6 +175,7 @@ def _unpack(source: Path, into: Path) -> None:
     found: dict[str, str] = {}
     size = 0
     try:
+        _whole(source)
         with (
             source.open("rb") as file,
             zstandard.ZstdDecompressor().stream_reader(file) as plain,
@@ -200,6 +201,16 @@ def _unpack(source: Path, into: Path) -> None:
     found.pop("end.json", None)
     if end != found:
         raise BadBackup(f"{source} is damaged: what it holds is not what its last page lists. Take another one")
+
+
+def _whole(source: Path) -> None:
+    """Read to the end of the zstd frame, where its checksum of the content stands. Raises `EOFError`, `ZstdError`."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    with source.open("rb") as file:
+        while not frame.eof and (chunk := file.read(4096)):  # so that a hostile one cannot unpack to gigabytes at once
+            frame.decompress(chunk)
+        if not frame.eof or frame.unused_data or file.read(1):
+            raise EOFError("it does not end where a backup ends")
 
 
 def _expected(name: str) -> bool:
