@@ -34,8 +34,8 @@ bench: $(STAMP) programs ## Side by side with Unbound, and from a click to the f
 fuzz: $(STAMP) ## 100,000 hostile inputs for every parser (N=… for more)
 	@for target in names policy base snapshot wire upstream lists queries; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
 
-model: $(STAMP) ## The running engine against a naive model of the decision, 1,000,000 questions (N=… for more)
-	@$(BIN)/python -m tests.resolver.wire_model -n $${N:-1000000}
+model: $(STAMP) ## A running worker, over UDP, against a naive model of the decision: 1,000,000 questions (N=…, SEED=…)
+	@$(BIN)/python -m tests.resolver.wire_model -n $${N:-1000000} --seed $${SEED:-0}
 
 fuzz-api: $(STAMP) ## The API against its OpenAPI document, 200 examples an operation (N=… for more)
 	@SCHOOLGATE_EXAMPLES=$${N:-200} $(BIN)/python -m pytest -q --timeout 3600 tests/portal/test_openapi.py

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ import dns.message
 import dns.query
 
 from blocklists.snapshot import Snapshot
+from resolver import worker as worker_module
 from resolver.config import Endpoint, ResolverConfig
 from resolver.worker import WorkerSetup, run
 
@@ -97,6 +100,23 @@ class Upstream:
         self._tcp.close()
 
 
+class Clock:
+    """A wall clock that one process sets and another reads; it stands still in between. For the module `time`."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self, now: float) -> None:
+        self._shared = mmap.mmap(-1, 8)
+        self.set(now)
+
+    def set(self, now: float) -> None:
+        struct.pack_into("=d", self._shared, 0, now)
+
+    def time(self) -> float:
+        (now,) = struct.unpack_from("=d", self._shared)
+        return float(now)
+
+
 @dataclass
 class Worker:
     """A worker process, and the supervisor's end of everything."""
@@ -163,9 +183,10 @@ def worker(
     *,
     address: str = "127.0.0.1",
     where: str | None = None,
+    clock: Clock | None = None,
     **config: Any,
 ) -> Iterator[Worker]:
-    """Run a worker in a forked child until the block ends."""
+    """Run a worker in a forked child until the block ends. `clock` is the wall clock that it has."""
     udp, tcp = both(address)
     port = udp.getsockname()[1]
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -177,6 +198,8 @@ def worker(
         try:
             os.close(held)
             ours.close()
+            if clock is not None:
+                worker_module.time = clock  # type: ignore[assignment]
             code = run(WorkerSetup(0, [udp], [tcp], theirs, lifeline, settings, load))
         finally:
             os._exit(code)

@@ -1,34 +1,70 @@
-"""Random policies and questions: the running engine, in DNS messages, against the naive model of the decision order.
+"""Random policies and questions: a running worker, asked over UDP, against the naive model of the decision order.
 
 The model (tests/blocklists/test_decide_model.py) is extended by what only an answer shows: aliases that upstream gives,
-and rewrites. It shares nothing with the product but the vocabulary. `make model N=1000000` runs many; the suite a few.
+and rewrites. It shares nothing with the product but the vocabulary. Every question is compared twice: the reply on the
+wire (records, extended error, its words; and no NXDOMAIN above a name that is open), and the query log's record.
+
+`make model N=1000000` runs many; the suite a few. One worker for each policy; its wall clock is the driver's, and the
+questions of one moment are under way together, from several sockets of each client.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
+import select
+import socket
 import struct
+import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, given, settings
+import dns.message
+import dns.rcode
+import dns.rdatatype
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from blocklists import names
 from blocklists.policy import UNASSIGNED, Action, Group, ModeKind, ReasonKind, YouTube
 from blocklists.snapshot import Snapshot
+from resolver.config import Endpoint
+from resolver.querylog import Record, Ring, decode, ring_path
 from tests import support
-from tests.blocklists.test_decide_model import NOON, SPECIAL, STEP, UNIVERSE, World, group_of, model, worlds
-from tests.resolver.laboratory import Laboratory
+from tests.blocklists.test_decide_model import (
+    NOON,
+    SPECIAL,
+    STEP,
+    UNIVERSE,
+    World,
+    at_or_below,
+    group_of,
+    lists_that_hold,
+    model,
+    worlds,
+)
+from tests.resolver.messages import codes, texts
+from tests.resolver.sockets import Clock, udp_socket, worker
 
-CLIENTS = {"one": "10.1.0.7", "two": "10.2.0.7", UNASSIGNED: "10.9.0.7"}
+CLIENTS = {"one": "127.1.0.7", "two": "127.2.0.7", UNASSIGNED: "127.9.0.7"}
 SAFE = {"www.bing.com": "strict.bing.com", "www.google.co.uk": "forcesafesearch.google.com"}
 TUBE = {YouTube.STRICT: "restrict.youtube.com", YouTube.MODERATE: "restrictmoderate.youtube.com"}
 REWRITTEN = [*SAFE, "m.youtube.com"]
 NAMES = [*UNIVERSE, *SPECIAL, *REWRITTEN]
 
 Seen = tuple[str, str, int | None]  # action, reason, number of the rule
+
+
+@dataclass(frozen=True)
+class Expected:
+    seen: Seen
+    judged: str  # the name that was: the question's, or the one that its alias leads to
+    target: str | None  # the alias that the answer holds
 
 
 @dataclass(frozen=True)
@@ -43,7 +79,7 @@ def case_of(world: World, dice: random.Random) -> Case:
     """The world with networks, rewrites and an upstream."""
     modes = [YouTube.OFF, YouTube.MODERATE, YouTube.STRICT]
     groups = tuple(
-        replace(one, networks=(f"10.{n}.0.0/16",), safe_search=dice.random() < 0.5, youtube=dice.choice(modes))
+        replace(one, networks=(f"127.{n}.0.0/16",), safe_search=dice.random() < 0.5, youtube=dice.choice(modes))
         for n, one in enumerate(world.policy.groups, 1)
     )
     grants = tuple(replace(one, lifts_rewrites=dice.random() < 0.5) for one in world.policy.grants)
@@ -87,25 +123,39 @@ def judged(case: Case, name: str, asker: str, now: float, via: frozenset[int] = 
     return (Action.REWRITE, ReasonKind.REWRITE if reason is ReasonKind.DEFAULT else reason, number), target
 
 
-def expected(case: Case, name: str, asker: str, now: float) -> Seen:
+def expected(case: Case, name: str, asker: str, now: float) -> Expected:
     """What the client must get: the question judged, then what upstream's alias leads to."""
     seen, target = judged(case, name, asker, now)
     if seen[0] != Action.ALLOW or target is not None or name not in case.aliases:
-        return seen
+        return Expected(seen, name, target)
+    alias = case.aliases[name]
     via = frozenset((seen[2],)) if seen[1] == ReasonKind.GRANT and seen[2] is not None else frozenset()
-    behind, instead = judged(case, case.aliases[name], asker, now, via)
+    behind, instead = judged(case, alias, asker, now, via)
     if behind[0] in (Action.BLOCK, Action.SYNTHESIZE):
-        return behind
+        return Expected(behind, alias, None)
     if instead is not None:
-        return (Action.REWRITE, ReasonKind.REWRITE if seen[1] == ReasonKind.DEFAULT else seen[1], seen[2])
-    return seen
+        reason = ReasonKind.REWRITE if seen[1] == ReasonKind.DEFAULT else seen[1]
+        return Expected((Action.REWRITE, reason, seen[2]), alias, instead)
+    return Expected(seen, name, alias)
 
 
-# ---- DNS messages, written and read by hand: shorter than any library's, and not the product's ----
+def titles(case: Case, wanted: Expected) -> set[str]:
+    """How the extended error may begin: what blocks, in words."""
+    if wanted.seen[0] == Action.REWRITE:
+        return {"Safe search"}
+    known = {"brake": "Emergency block", "bypass": "Filter bypass", "custom": "District block"}
+    if wanted.seen[1] in known:
+        return {known[wanted.seen[1]]}
+    held_by = {one.category for one in lists_that_hold(case.world, wanted.judged)}
+    return {one.title for one in case.world.policy.categories if one.id in held_by}
 
 
-def question(name: str) -> bytes:
-    return struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + names.to_wire(name) + b"\0\1\0\1"
+# ---- On the wire: questions and upstream's answers written by hand, replies read by dnspython ----
+
+
+def question(number: int, name: str) -> bytes:
+    opt = b"\0" + struct.pack("!HHIH", 41, 1232, 0, 0)
+    return struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 1) + names.to_wire(name) + b"\0\1\0\1" + opt
 
 
 def upstream_answer(message: bytes, case: Case) -> bytes:
@@ -122,72 +172,183 @@ def upstream_answer(message: bytes, case: Case) -> bytes:
     return message[:2] + struct.pack("!HHHHH", 0x8180, 1, count, 0, 0) + message[12:end] + record
 
 
-def shown(reply: bytes) -> str:
-    """The action that a reply shows by itself."""
-    flags, _, answers, authority, _ = struct.unpack_from("!HHHHH", reply, 2)
-    if answers == 0:
-        return "block" if authority == 1 or flags & 15 == 5 else "?"
-    return "allow" if flags & 15 == 0 else "?"
+@dataclass(frozen=True)
+class Shown:
+    """What a reply shows by itself: its answers as `TYPE data`."""
+
+    rcode: str
+    question: str
+    answers: tuple[str, ...]
+    errors: tuple[int, ...]
+    words: tuple[str, ...]
 
 
-def ask(lab: Laboratory, case: Case, name: str, asker: str) -> tuple[Seen, bytes]:
-    lab.log.clear()
-    lab.late.clear()
-    replies = lab.feed(question(name), client=CLIENTS[asker])
-    while not replies:
-        serial, _, message, _ = lab.sent.pop(0)
-        lab.raw_upstream(upstream_answer(message, case), serial)
-        replies = lab.late
-    (record,) = lab.log
-    return (record.action, record.reason, record.number), replies[0]
+@lru_cache(20_000)
+def shown(reply: bytes) -> Shown:
+    """Read what follows the id of a reply."""
+    message = dns.message.from_wire(b"\0\0" + reply)
+    lines = [f"{dns.rdatatype.to_text(rrset.rdtype)} {one}" for rrset in message.answer for one in rrset]
+    return Shown(
+        dns.rcode.to_text(message.rcode()),
+        str(message.question[0].name)[:-1],
+        tuple(lines),
+        tuple(codes(message)),
+        tuple(texts(message)),
+    )
 
 
-def compare(case: Case, dice: random.Random, questions: int) -> int:
+def check(case: Case, wanted: Expected, reply: Shown) -> str:
+    """What is wrong with a reply; empty: nothing."""
+    action, reason, _ = wanted.seen
+    error = (15, 16)[reason == ReasonKind.LOCKED]
+    answers: tuple[str, ...] = ()
+    if action in (Action.ALLOW, Action.REWRITE):
+        error = 4 if action == Action.REWRITE else 0
+        answers = (*((f"CNAME {wanted.target}.",) if wanted.target else ()), "A 192.0.2.1")
+    if reply.answers != answers:
+        return f"answers {reply.answers}, not {answers}"
+    if reply.errors != ((error,) if error else ()):
+        return f"extended errors {reply.errors}, not {error}"
+    how = "" if error in (4, 16) else "how to ask: "
+    if error and reply.words[0] not in {f"{one}: {how}{case.world.policy.portal}/why" for one in titles(case, wanted)}:
+        return f"the words {reply.words}"
+    if reply.rcode != "NOERROR" and (answers or reply.rcode != "NXDOMAIN"):
+        return f"the code {reply.rcode}"
+    return ""
+
+
+class Wire:
+    """One worker under one case, its upstream, and two sockets of each client."""
+
+    def __init__(self, case: Case, clock: Clock, port: int, ring: Ring, upstream: socket.socket) -> None:
+        self._case = case
+        self.clock = clock
+        self._ring = ring
+        self._upstream = upstream
+        self._poll = select.epoll()
+        self._poll.register(upstream, select.EPOLLIN)
+        self._sockets: dict[str, list[socket.socket]] = {}
+        self._by_number: dict[int, socket.socket] = {}
+        for asker, address in CLIENTS.items():
+            for _ in range(2):
+                made = udp_socket(address)
+                made.connect(("127.0.0.1", port))
+                made.setblocking(False)
+                self._sockets.setdefault(asker, []).append(made)
+                self._by_number[made.fileno()] = made
+                self._poll.register(made, select.EPOLLIN)
+
+    def close(self) -> None:
+        for made in self._by_number.values():
+            made.close()
+        self._poll.close()
+
+    def ask(self, questions: list[tuple[str, str]]) -> tuple[list[Shown], list[Record]]:
+        """Ask all of them (name, asker) at once; return their replies in order, and the log's records."""
+        for number, (name, asker) in enumerate(questions):
+            self._sockets[asker][number % 2].send(question(number, name))
+        replies: dict[int, Shown] = {}
+        patience = time.monotonic() + 60
+        while len(replies) < len(questions):
+            if time.monotonic() > patience:
+                raise TimeoutError(f"{len(questions) - len(replies)} questions without an answer")
+            for descriptor, _ in self._poll.poll(1):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        if descriptor == self._upstream.fileno():
+                            message, peer = self._upstream.recvfrom(512)
+                            self._upstream.sendto(upstream_answer(message, self._case), peer)
+                        else:
+                            data = self._by_number[descriptor].recv(2048)
+                            replies[int.from_bytes(data[:2], "big")] = shown(data[2:])
+        records: list[Record] = []
+        while len(records) < len(questions):
+            if time.monotonic() > patience:
+                raise TimeoutError(f"{len(records)} records of {len(questions)} questions")
+            records += decode(self._ring.drain())
+            time.sleep(0)
+        return [replies[number] for number in range(len(questions))], records
+
+
+@contextlib.contextmanager
+def running(case: Case, state: Path, upstream: socket.socket) -> Iterator[Wire]:
+    clock = Clock(float(NOON))
+    endpoint = Endpoint("127.0.0.1", upstream.getsockname()[1])
+    with worker(state, lambda _: case.snapshot, clock=clock, upstreams=(endpoint,)) as one:
+        one.hear("status")  # its ring is there
+        ring = Ring.open(ring_path(state, 0))
+        wire = Wire(case, clock, one.port, ring, upstream)
+        try:
+            yield wire
+        finally:
+            wire.close()
+            ring.drain()
+            ring.close()
+
+
+def compare(case: Case, dice: random.Random, questions: int, state: Path, upstream: socket.socket) -> int:
     """Ask `questions` random questions; raise at the first that differs."""
-    lab = Laboratory(case.snapshot)
-    per_moment = 40
-    for done in range(0, questions, per_moment):
-        now = float(NOON + dice.randrange(-8, 28) * STEP + dice.choice([0, 0, 1, STEP - 1]))
-        # A step back of up to a second is a clock that trembles, not one that is set back: nothing is forgotten.
-        lab.now = lab.now if 0 < lab.now - now <= 1 else now
-        for _ in range(min(per_moment, questions - done)):
-            name, asker = dice.choice(NAMES), dice.choice(list(CLIENTS))
-            seen, reply = ask(lab, case, name, asker)
-            wanted = expected(case, name, asker, lab.now)
-            assert seen == wanted, f"{name} for {asker} at {lab.now}: {seen}, not {wanted}"
-            outside = "block" if seen[0] in (Action.BLOCK, Action.SYNTHESIZE) else "allow"
-            assert shown(reply) == outside, f"{name} for {asker}: the reply shows something else than {seen}"
+    per_moment = 100
+    with running(case, state, upstream) as wire:
+        now = float(NOON)
+        for done in range(0, questions, per_moment):
+            moment = float(NOON + dice.randrange(-8, 28) * STEP + dice.choice([0, 0, 1, STEP - 1]))
+            # A step back of up to a second is a clock that trembles, not one that is set back: nothing is forgotten.
+            now = now if 0 < now - moment <= 1 else moment
+            wire.clock.set(now)
+            asked = [(dice.choice(NAMES), dice.choice(list(CLIENTS))) for _ in range(min(per_moment, questions - done))]
+            model = {one: expected(case, *one, now) for one in set(asked)}
+            replies, records = wire.ask(asked)
+            for (name, asker), reply in zip(asked, replies, strict=True):
+                assert reply.question == name
+                wrong = check(case, model[name, asker], reply)
+                assert not wrong, f"{name} for {asker} at {now}: {wrong}; the model: {model[name, asker]}"
+                if reply.rcode == "NXDOMAIN":
+                    hidden = [one for one in NAMES if one != name and at_or_below(one, name)]
+                    open_below = [one for one in hidden if judged(case, one, asker, now)[0][0] == Action.ALLOW]
+                    assert not open_below, f"{name} for {asker} at {now}: NXDOMAIN denies {open_below}"
+            logged = Counter((names.from_wire(one.name), one.group) for one in records)
+            assert logged == Counter(asked)
+            for one in records:
+                seen = (one.action, one.reason, one.number)
+                wanted = model[names.from_wire(one.name), one.group].seen
+                assert seen == wanted, f"{one} in the log, not {wanted}"
     return questions
 
 
-def run(policies: int, questions: int) -> int:
-    """Return how many questions were compared."""
+def run(policies: int, questions: int, number: int = 0) -> int:
+    """Return how many questions were compared. `number` is the seed."""
     total = 0
+    with tempfile.TemporaryDirectory() as state, udp_socket() as upstream:
+        upstream.setblocking(False)
 
-    @settings(
-        max_examples=policies,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(worlds(), st.integers(0, 2**32))
-    def one(world: World, seed: int) -> None:
-        nonlocal total
-        dice = random.Random(seed)
-        total += compare(case_of(world, dice), dice, questions)
+        @seed(number)
+        @settings(
+            max_examples=policies,
+            deadline=None,
+            database=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(worlds(), st.integers(0, 2**32))
+        def one(world: World, dice_seed: int) -> None:
+            nonlocal total
+            dice = random.Random(dice_seed)
+            total += compare(case_of(world, dice), dice, questions, Path(state), upstream)
 
-    one()
+        one()
     return total
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="the engine against the model")
+    parser = argparse.ArgumentParser(description="a running worker against the model")
     parser.add_argument("-n", type=int, default=1_000_000, help="comparisons")
-    wanted = parser.parse_args().n
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
     began = time.monotonic()
     per_policy = 2000
-    count = 0
-    while count < wanted:
-        count += run(min(50, -(-(wanted - count) // per_policy)), per_policy)
+    count = turn = 0
+    while count < options.n:
+        count += run(min(50, -(-(options.n - count) // per_policy)), per_policy, options.seed + turn)
+        turn += 1
         print(f"{count} comparisons, none different, {time.monotonic() - began:.0f} s", flush=True)
