@@ -346,7 +346,7 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
-    per_policy = 2000
+    per_policy = 1000
     count = turn = 0
     while count < options.n:
         count += run(min(50, -(-(options.n - count) // per_policy)), per_policy, options.seed + turn)
