@@ -25,6 +25,7 @@ from resolver.wire import (
     NSEC3,
     NXDOMAIN,
     OPT,
+    RA,
     RRSIG,
     SOA,
     SVCB,
@@ -68,7 +69,7 @@ class Reply:
     negative_ttl: int | None  # RFC 2308 §5; None for a positive answer, or a negative one without a SOA
     aliases: int  # the first so many of `targets` are CNAME and DNAME ones
     private: bool  # one of its addresses is a private network's
-    lame: bool  # neither an answer nor a denial: a referral, or an error above the four header bits
+    lame: bool  # neither an answer nor a denial: a referral, records of others only, both at once, an extended error
 
 
 # owner (lower-cased), type, TTL, offset of the record, of its TTL, of its data, of its end
@@ -99,9 +100,10 @@ def read_reply(data: bytes, name: bytes, qtype: int, do: bool) -> Reply:
         raise WireError("an address of the wrong length")
     private = qtype in (A, AAAA) and any(is_private(data[one[5] : one[6]]) for one in kept if one[1] == qtype)
     proofs, soa_ttl = _proofs(data, authority, last, do, negative)
-    lame = False
-    if not answers and not proofs:
-        lame = any(record[1] == NS for record in authority) or _extended_rcode(data, at, additional_count) != 0
+    lame = terminal and rcode == NXDOMAIN
+    if not kept and not proofs:
+        lame = bool(answers) or not flags & RA or any(record[1] == NS for record in authority)
+        lame = lame or _extended_rcode(data, at, additional_count) != 0
     body, ttls = _body(data, start, answers, authority, kept, proofs, name)
     if soa_ttl is not None:
         ttls = tuple((offset, min(ttl, soa_ttl)) for offset, ttl in ttls)

@@ -11,6 +11,7 @@ from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
 from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
 from blocklists.rules import STRICTEST, Rules
+from resolver import wire
 from resolver.answers import Answer, assemble
 from resolver.wire import COOKIE, Query, opt_record, option, patch_ttls, without_cookie
 
@@ -196,6 +197,8 @@ def remember(
     is the query without its id, `body` the answer's as it is until `until`, `size` our own EDNS size."""
     answer = finished.answer
     tail = assemble(query, answer, body, min(query.size, size), size, trust_ad)
+    if tail[0] & wire.TC >> 8:  # not for everybody: a client comes back over TCP with the same bytes
+        return
     opt = 0
     if query.edns and not query.extra:
         opt = room_for_cookie(tail, opt_record(size, query.do, answer.ede, answer.rcode))

@@ -582,3 +582,13 @@ def test_the_idle_time_is_told_to_those_that_ask_over_tcp_and_to_nobody_else() -
             found = laboratory.ask("facebook.com", tcp=tcp, use_edns=0, options=options)
             assert found is not None
             assert [one.to_wire() for one in found.options if one.otype == 11] == expected
+
+
+def test_an_answer_that_was_too_long_for_udp_is_whole_over_tcp_however_often_it_was_asked_before() -> None:
+    laboratory = Laboratory()
+    laboratory.resolve("long.example", *(f"long.example. 60 A 9.9.{one >> 8}.{one & 255}" for one in range(200)))
+    for _ in range(4):
+        over_udp, over_tcp = laboratory.ask("long.example"), laboratory.ask("long.example", tcp=True)
+        assert over_udp is not None and over_tcp is not None
+        assert (bool(over_udp.flags & dns.flags.TC), len(over_udp.answer)) == (True, 0)
+        assert (bool(over_tcp.flags & dns.flags.TC), len(over_tcp.answer[0])) == (False, 200)
