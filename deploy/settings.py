@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from deploy.local_records import parse_record, parse_records
 from portal.config import PortalConfig
 from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig, SecureEndpoint
 from resolver.tls import client_context
@@ -25,6 +26,7 @@ PREFIX = "SCHOOLGATE_"
 DNS_PORT = 53
 HTTP_PORT = 80
 TLS_PORT = 853
+MAX_RECORDS = 10_000
 
 
 class BadSettings(ValueError):
@@ -70,6 +72,16 @@ def _upstream_text(text: str) -> str:
     return text
 
 
+def _record_text(text: str) -> str:
+    parse_record(text)
+    return text
+
+
+def _record_texts(texts: list[str]) -> list[str]:
+    parse_records(texts)
+    return texts
+
+
 def _ca_file(path: Path | None) -> Path | None:
     try:
         client_context(path)
@@ -112,6 +124,9 @@ def _url_text(text: str) -> str:
 
 
 UpstreamText = Annotated[str, AfterValidator(_upstream_text)]
+RecordTexts = Annotated[
+    list[Annotated[str, AfterValidator(_record_text)]], Field(max_length=MAX_RECORDS), AfterValidator(_record_texts)
+]
 CaFile = Annotated[Path | None, AfterValidator(_ca_file)]
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
 MaybeEndpoint = Annotated[str, AfterValidator(_maybe_endpoint)]
@@ -133,6 +148,7 @@ class ResolverSection(_Section):
         [], description="resolvers to forward to; empty: those of /etc/resolv.conf, else Quad9"
     )
     upstream_ca: CaFile = Field(None, description="PEM file of the authorities of upstreams' certificates")
+    local: RecordTexts = Field([], description="records of the district's own: NAME [TTL] TYPE DATA")
     workers: int = Field(0, ge=0, le=64, description="processes that answer; 0: one per processor, at most four")
     allow: list[NetworkText] = Field(list(PRIVATE_NETWORKS), description="networks whose questions are answered")
     udp_size: int = Field(1232, ge=512, le=4096, description="largest UDP answer, bytes")
@@ -248,6 +264,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
     return ResolverConfig(
         listen=tuple(parse_endpoint(text) for text in section.listen),
         upstreams=tuple(parse_upstream(text) for text in section.upstreams) or system_upstreams(),
+        local=parse_records(section.local),
         upstream_ca=section.upstream_ca,
         state=settings.data / "node",
         workers=section.workers or min(4, os.cpu_count() or 1),

@@ -28,6 +28,17 @@ class SecureEndpoint(Endpoint):
         return f"tls://{self.host}@{Endpoint(self.address, self.port)}"
 
 
+@dataclass(frozen=True, slots=True)
+class LocalRecord:
+    """A record of the district's own, class IN. `name` is a lower-cased wire name, as are the names within the data of
+    CNAME and PTR; `ttl` is in seconds."""
+
+    name: bytes
+    rtype: int
+    ttl: int
+    rdata: bytes
+
+
 # Loopback, RFC 1918, RFC 6598 and RFC 4193 networks: who may ask unless the settings say otherwise.
 PRIVATE_NETWORKS = (
     "127.0.0.0/8",
@@ -56,6 +67,7 @@ class ResolverConfig:
     max_ttl: int = 86_400
     max_negative_ttl: int = 3_600
     failure_ttl: int = 5
+    local: tuple[LocalRecord, ...] = ()  # answered from memory, before cache and upstream
     upstream_ca: Path | None = None  # authorities that sign upstreams' certificates; None: the system's
     upstream_timeout: float = 1.5  # for one try
     upstream_tries: int = 3

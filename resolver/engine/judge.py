@@ -18,6 +18,7 @@ from resolver.cache import Cache
 from resolver.config import ResolverConfig
 from resolver.engine.memo import NO_CAP, Finished, Memo, View
 from resolver.engine.seam import Counters
+from resolver.local import LocalRecords
 from resolver.reply import Reply
 from resolver.wire import Query
 
@@ -33,7 +34,7 @@ def _nodata(verdict: Verdict) -> Verdict:
 class Judge:
     """Finished answers by question and view. The cache outlives an install; memo and views do not."""
 
-    __slots__ = ("_config", "_counters", "_memo", "_policy", "_views", "cache", "snapshot")
+    __slots__ = ("_config", "_counters", "_local", "_memo", "_policy", "_views", "cache", "snapshot")
 
     def __init__(self, config: ResolverConfig, counters: Counters) -> None:
         self._config = config
@@ -41,6 +42,7 @@ class Judge:
         self._memo = Memo(config.memo_entries)
         self._views: dict[int, View] = {}
         self._policy: Policy | None = None
+        self._local = LocalRecords(config.local) if config.local else None
         self.cache = Cache(config.cache_bytes)
         self.snapshot: Snapshot | None = None
 
@@ -95,21 +97,44 @@ class Judge:
         wanted = query if target is None else rewriting.asked_instead(query, target)
         if target is not None and query.qtype not in rewriting.ADDRESSES:
             return self._rewritten(query, target, None, verdict, verdict.valid_until, 0.0)
+        answer = self._known(wanted, now)
+        if isinstance(answer, Query):
+            return answer
+        return self.told(query, wanted.name, answer, view, now)
+
+    def _known(self, wanted: Query, now: float) -> Answer | Query:
+        """The answer to `wanted` that is at hand, from our own records or the cache; else what must be asked first."""
+        if self._local is not None:
+            assert self._policy is not None
+            found = self._local.find(wanted, self._policy)
+            if isinstance(found, Answer):
+                return found
+            if found is not None:
+                beyond = rewriting.asked_instead(wanted, found.target)
+                answer = self.cache.get(beyond.key, now)
+                return beyond if answer is None else found.joined(wanted.name, answer, now)
         answer = self.cache.get(wanted.key, now)
         if answer is None:
             return wanted
         self._counters.cache_hits += 1
-        return self.told(query, wanted.name, answer, view, now)
+        return answer
 
     def told(
         self, query: Query, asked: bytes, answer: Answer, view: View, now: float, latency: float = 0.0
     ) -> Finished | Query:
-        """Return what `judged` does; when another name answers in the asked one's place, from the cache if it can."""
+        """Return what `judged` does; when another name answers in the asked one's place, from what is at hand if it
+        can."""
+        if self._local is not None and asked != query.name and (leading := self._local.leading_to(asked)):
+            by_name = query.name if query.name in leading else None
+            if by_name is None and not view.rewrites_to(asked):
+                by_name = next((name for name in leading if view.rewrites_to(name)), None)
+            if by_name is not None:
+                asked, answer = by_name, self._local.alias(by_name).joined(by_name, answer, now)
         found = self.judged(query, asked, answer, view, now, latency)
         while isinstance(found, Query):  # at most twice: what answers in another's place is not rewritten again
-            known = self.cache.get(found.key, now)
-            if known is None:
-                return found
+            known = self._known(found, now)
+            if isinstance(known, Query):
+                return known
             found = self.judged(query, found.name, known, view, now, latency)
         return found
 
@@ -155,7 +180,11 @@ class Judge:
         if instead is not None and query.qtype in bindings.TYPES:
             return self._rewritten(query, instead, None, verdict, min(until, answer.expires), latency)
         assert self._policy is not None
-        private = verdict.reason.kind is ReasonKind.OWN or view.may_be_private(query.name, self._policy)
+        private = (
+            verdict.reason.kind is ReasonKind.OWN
+            or view.may_be_private(query.name, self._policy)
+            or (self._local is not None and self._local.holds(asked))
+        )
         if answer.private and not private:
             reason = Reason(ReasonKind.REBINDING, entry=names.from_wire(query.name))
             rebound = Verdict(Action.BLOCK, reason, AnswerStyle.NODATA)

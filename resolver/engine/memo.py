@@ -68,9 +68,10 @@ class Finished:
         left = self.decided_until - now
         if answer.stored == FOREVER:
             longest = max(ttl for _, ttl in answer.ttls)
-            if left >= longest:
+            if left >= longest and self.cap >= longest:
                 return answer.body, min(self.until, self.decided_until - longest + 1e-3)
-            return patch_ttls(answer.body, answer.ttls, 0, max(int(left), 0)), min(self.until, now + 1)
+            cap = max(int(min(left, self.cap)), 0)
+            return patch_ttls(answer.body, answer.ttls, 0, cap), min(self.until, now + 1)
         age = int(now - answer.stored)
         cap = self.cap if left >= self.cap else max(int(left), 0)
         return patch_ttls(answer.body, answer.ttls, age, cap), min(self.until, answer.stored + age + 1)

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dns.exception
+import dns.message
+import dns.query
 import pytest
 
 from resolver.config import Endpoint, ResolverConfig
@@ -65,6 +68,7 @@ data = "{tmp_path}"
 listen = ["127.0.0.1:{free_port()}"]
 upstreams = ["127.0.0.1:9"]
 workers = 2
+local = ["print.district.example A 10.20.0.9"]
 '''
     file.write_text(settings)
     command = [sys.executable, "-m", "deploy.cli", "resolver", "--config", str(file)]
@@ -73,6 +77,7 @@ workers = 2
             offer = portal.publish(1)
             until(lambda: portal.acked(offer), 60)
             before = workers(state)
+            assert address_of("print.district.example", state) == "10.20.0.9"
             file.write_text(settings + "max_ttl = 1\n")
             node.send_signal(signal.SIGHUP)
             until(lambda: "max_ttl" in status(state)["last_error"])
@@ -80,13 +85,24 @@ workers = 2
             node.send_signal(signal.SIGHUP)
             until(lambda: "take a restart were changed: workers" in status(state)["last_error"])
             until(lambda: len(workers(state)) == 2 and not before & workers(state))
-            file.write_text(settings)
+            file.write_text(settings.replace("10.20.0.9", "10.20.0.10"))
             node.send_signal(signal.SIGHUP)
+            until(lambda: address_of("print.district.example", state) == "10.20.0.10")
             until(lambda: "restart" not in status(state)["last_error"])
         finally:
             os.kill(node.pid, signal.SIGTERM)
     portal.stop()
     assert node.returncode == 0
+
+
+def address_of(name: str, state: Path) -> str:
+    """What the node answers with; a datagram may be lost while a worker is replaced."""
+    host, _, port = str(status(state)["listening"][0]).rpartition(":")  # type: ignore[index]
+    try:
+        found = dns.query.udp(dns.message.make_query(name, "A"), host, port=int(port), timeout=2)
+    except dns.exception.Timeout:
+        return ""
+    return str(found.answer[0][0]) if found.answer else ""
 
 
 def status(state: Path) -> dict[str, object]:
