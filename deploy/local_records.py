@@ -75,14 +75,14 @@ def _name(data: str) -> bytes:
     return names.to_wire(names.normalise(data))
 
 
-def _other(rtype: int) -> Callable[[str], bytes]:
+def _other(kind: str) -> Callable[[str], bytes]:
     def read(data: str) -> bytes:
         import dns.exception  # heavy: only where such records are
         import dns.name
         import dns.rdata
 
         try:
-            found = dns.rdata.from_text(_CLASS, rtype, data, origin=dns.name.root, relativize=False)
+            found = dns.rdata.from_text(_CLASS, kind, data, origin=dns.name.root, relativize=False)
         except (dns.exception.DNSException, ValueError) as error:
             raise ValueError(str(error) or "it cannot be read") from None
         return found.to_wire() or b""
@@ -95,7 +95,7 @@ _TYPES: dict[str, tuple[int, Callable[[str], bytes]]] = {
     "AAAA": (wire.AAAA, _address(ipaddress.IPv6Address, "IPv6")),
     "CNAME": (wire.CNAME, _name),
     "PTR": (wire.PTR, _name),
-    "TXT": (wire.TXT, _other(wire.TXT)),
-    "SRV": (wire.SRV, _other(wire.SRV)),
-    "HTTPS": (wire.HTTPS, _other(wire.HTTPS)),
+    "TXT": (wire.TXT, _other("TXT")),
+    "SRV": (wire.SRV, _other("SRV")),
+    "HTTPS": (wire.HTTPS, _other("HTTPS")),
 }
