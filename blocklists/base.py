@@ -107,7 +107,7 @@ def assemble(lists: tuple[ListInfo, ...], sets: tuple[ListSet, ...], values: byt
 class Base:
     """A mapped base. Immutable and safe to share; `close` is left to the garbage collector (readers may hold it)."""
 
-    __slots__ = ("_map", "_trie", "_values", "bundles", "digest", "exceptions", "keys", "lists", "sets")
+    __slots__ = ("_map", "_prefixes", "_trie", "_values", "bundles", "digest", "exceptions", "keys", "lists", "sets")
 
     exceptions: frozenset[str]  # names that some list excepts
     bundles: Mapping[int, tuple[str, ...]]  # a service's list index -> the names that its bundle holds
@@ -134,6 +134,7 @@ class Base:
             raise BadBase(f"the base has {values_size} bytes of values for {self.keys} keys")
         self._values = sections[1].cast("B" if width == 1 else "H")
         self._trie = _map_trie(sections[2])
+        self._prefixes = self._trie.iter_prefixes_with_ids
         if len(self._trie) != self.keys:
             raise BadBase(f"the base's trie has {len(self._trie)} keys where its manifest counts {self.keys}")
         if self.keys and max(self._values) >= len(self.sets):
@@ -170,19 +171,23 @@ class Base:
 
     def listings(self, name: str) -> tuple[Listing, ...]:
         """Return every listing of `name` over all its ancestors, most specific first, exceptions taken away."""
-        matches: list[tuple[str, int]] = list(self._trie.iter_prefixes_with_ids(names.key(name)))
-        if not matches:
+        labels = name.split(".")  # `names.key`, without the call
+        labels.reverse()
+        matches = self._prefixes(".".join(labels) + ".")
+        first = next(matches, None)
+        if first is None:
             return ()
-        if len(matches) == 1:  # nearly always; what a key excepts is never what it holds
-            key, number = matches[0]
+        more = list(matches)
+        if not more:  # nearly always; what a key excepts is never what it holds
+            key, number = first
             entry = name[1 - len(key) :]  # a key is as long as its name and the final dot
             holds = self.sets[self._values[number]].holds
             if len(holds) == 1:
                 return (_new(Listing, (holds[0], entry)),)
-            return tuple([Listing(index, entry) for index in holds])
+            return tuple([_new(Listing, (index, entry)) for index in holds])
         found: list[Listing] = []
         excepted: set[int] = set()
-        for key, number in reversed(matches):
+        for key, number in (*reversed(more), first):
             one = self.sets[self._values[number]]
             if one.excepts:
                 excepted.update(one.excepts)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import array
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import marisa_trie
 
-from blocklists import names
 from blocklists.base import MAX_SETS, ListInfo, ListKind, ListSet, assemble, value_size
 from blocklists.seed import Seed, SeedService
+
+_NOTHING: frozenset[int] = frozenset()
 
 
 class TooManySets(ValueError):
@@ -58,14 +60,27 @@ def compile_base(sources: Iterable[Source], progress: Callable[[str, int], None]
             progress(source.id, len(folder.keys))
     if len({info.id for info in infos}) != len(infos):
         raise DuplicateList("two lists have the same id")
-    keys = _without_subsumed(folder.keys, folder.sets)
-    sets, numbers = _renumbered(set(keys.values()), folder.sets)
+    keys, said = _without_subsumed(folder.keys, folder.sets)
+    folder.keys.clear()
+    sets, numbers = _renumbered(set(said), folder.sets)
     trie = marisa_trie.Trie(keys)
-    width = value_size(len(sets))
-    values = array.array("B" if width == 1 else "H", bytes(width * len(keys)))
-    for key, number in keys.items():
-        values[trie[key]] = numbers[number]
-    return assemble(tuple(infos), sets, values.tobytes(), trie.tobytes())
+    return assemble(tuple(infos), sets, _values(trie, keys, said, numbers).tobytes(), trie.tobytes())
+
+
+def _values(
+    trie: marisa_trie.Trie, keys: list[str], said: array.array[int], numbers: Mapping[int, int]
+) -> array.array[int]:
+    """The value of each key, by trie id. Most keys have one value in common; only the others are looked for."""
+    values = array.array("B" if value_size(len(numbers)) == 1 else "H")
+    if not keys:
+        return values
+    common = Counter(said).most_common(1)[0][0]
+    values.append(numbers[common])
+    values *= len(keys)
+    for key, number in zip(keys, said, strict=True):
+        if number != common:
+            values[trie[key]] = numbers[number]
+    return values
 
 
 def _renumbered(used: set[int], sets: list[ListSet]) -> tuple[tuple[ListSet, ...], dict[int, int]]:
@@ -91,7 +106,9 @@ class _Folder:
         steps = self._steps
         count = 0
         for name in found:
-            key = names.key(name)
+            labels = name.split(".")  # `names.key`, without a call for each of millions of names
+            labels.reverse()
+            key = ".".join(labels) + "."
             old = keys.get(key, 0)
             new = steps.get((old, mark))
             if new is None:
@@ -114,23 +131,39 @@ class _Folder:
         return self._numbers.setdefault(new, len(self.sets) - 1)
 
 
-def _without_subsumed(keys: dict[str, int], sets: list[ListSet]) -> dict[str, int]:
-    """Return `keys`, sorted, without those whose nearest kept ancestors already say all that they say.
+def _without_subsumed(keys: Mapping[str, int], sets: list[ListSet]) -> tuple[list[str], array.array[int]]:
+    """Return the keys, sorted, without those whose nearest kept ancestors already say all that they say; and for each
+    the number of its set.
 
     A key is dropped only when it excepts nothing and every list that holds it is in force from above.
     """
-    kept: dict[str, int] = {}
-    above: list[tuple[str, frozenset[int]]] = []  # ancestors of the current key, with the lists in force there
+    kept: list[str] = []
+    said = array.array("L")
+    above: list[str] = []  # kept ancestors of the current key
+    force = [_NOTHING]  # the lists in force below nothing, then below each of these
+    nearest = "."  # the last of `above`; no key begins with a dot
+    known: dict[tuple[frozenset[int], int], frozenset[int] | None] = {}  # None: subsumed
     for key in sorted(keys):
-        while above and not key.startswith(above[-1][0]):
+        while above and not key.startswith(nearest):
             above.pop()
-        one = sets[keys[key]]
-        inherited = above[-1][1] if above else frozenset()
-        if not one.excepts and inherited.issuperset(one.holds):
-            continue
-        kept[key] = keys[key]
-        above.append((key, (inherited - frozenset(one.excepts)) | frozenset(one.holds)))
-    return kept
+            force.pop()
+            nearest = above[-1] if above else "."
+        number = keys[key]
+        step = force[-1], number
+        if step in known:
+            below = known[step]
+        else:
+            one, inherited = sets[number], force[-1]
+            subsumed = not one.excepts and inherited.issuperset(one.holds)
+            below = None if subsumed else (inherited - frozenset(one.excepts)) | frozenset(one.holds)
+            known[step] = below
+        if below is not None:
+            kept.append(key)
+            said.append(number)
+            above.append(key)
+            force.append(below)
+            nearest = key
+    return kept, said
 
 
 def seed_sources(seed: Seed, services: Iterable[SeedService] | None = None) -> list[Source]:

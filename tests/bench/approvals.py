@@ -36,8 +36,8 @@ def main(count: int = COUNT, names: int = NAMES) -> None:
         base = folder / "bench.base"
         make_base(base, corpus.listed(names))
         with (
-            peers.authority(folder, 5391, [*corpus.open_names(10), *wanted]),
-            schoolgate(folder / "data", 5393, 8393, 5391, 2, base) as ours,
+            peers.authority(folder, 5691, [*corpus.open_names(10), *wanted]),
+            schoolgate(folder / "data", 5693, 8693, 5691, 2, base) as ours,
         ):
             times = _approve_all(ours.data, ours.web, ours.dns, wanted)
     ordered = sorted(times)

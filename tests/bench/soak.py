@@ -52,11 +52,11 @@ def main(minutes: float = 30.0, rate: int = 0, lines: int = LINES) -> None:
         write_mix(queries, lines)
         make_base(base, corpus.listed(NAMES))
         with (
-            peers.authority(folder, 5491, corpus.open_names(OPEN)),
-            schoolgate(folder / "data", 5493, 8493, 5491, 1, base, load.SERVER_CPU) as ours,
+            peers.authority(folder, 5891, corpus.open_names(OPEN)),
+            schoolgate(folder / "data", 5893, 8893, 5891, 1, base, load.SERVER_CPU) as ours,
         ):
             if not rate:
-                rate = int(load.dnsperf(ours.resolver, 5493, queries, 5).answered / 5 / 2)
+                rate = int(load.dnsperf(ours.resolver, 5893, queries, 5).answered / 5 / 2)
             points = _watch(ours.resolver, queries, minutes * 60, rate)
     warm = [one for one in points if one[0] >= minutes * 60 * WARM_UP]
     print(
@@ -66,7 +66,7 @@ def main(minutes: float = 30.0, rate: int = 0, lines: int = LINES) -> None:
 
 
 def _watch(server: int, queries: Path, seconds: float, rate: int) -> list[tuple[float, float]]:
-    command = f"-s 127.0.0.1 -p 5493 -d {queries} -l {seconds:.0f} -Q {rate} -q 100 -c 8 -T 1 -t 3"
+    command = f"-s 127.0.0.1 -p 5893 -d {queries} -l {seconds:.0f} -Q {rate} -q 100 -c 8 -T 1 -t 3"
     client = subprocess.Popen(["taskset", "-c", load.CLIENT_CPU, "dnsperf", *command.split()], stdout=subprocess.PIPE)
     started = time.monotonic()
     points = []
