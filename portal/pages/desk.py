@@ -28,7 +28,7 @@ from portal.workflow import Event
 
 router = APIRouter()
 
-PER_PAGE = 200
+PER_PAGE = 100
 
 # What the queue can show: query value -> heading and states; the first is what a reviewer has to do.
 _VIEWS: dict[str, tuple[str, frozenset[State]]] = {
