@@ -5,7 +5,7 @@ Owns no socket and no clock; `now` is in seconds since 1970. A question goes thr
 1. the first level: the exact bytes after the id, per client group -> the reply's bytes (the loop of `step`);
 2. the bounded reader, then the message table from class and type on: client, RD, policy (`_refusal`);
 3. the judge: finished answers by canonical key, the verdict, the cache (`judge.py`);
-4. upstream, one question per key (`asking.py`); the reply comes back through `upstream` and is judged.
+4. upstream, one question per key (`forwarding.py`, `asking.py`); what comes back through `upstream` is judged.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from blocklists.policy import Action, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
 from resolver.config import ResolverConfig, SecureEndpoint
 from resolver.cookies import CLIENT
 from resolver.engine.askers import Askers, Client
-from resolver.engine.asking import Asking, Question, Waiter, random_case
+from resolver.engine.asking import Asking
+from resolver.engine.forwarding import Forwarding
 from resolver.engine.judge import Judge
-from resolver.engine.memo import Finished, put_cookie, remember
+from resolver.engine.memo import put_cookie, remember
+from resolver.engine.replying import Replying
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
-from resolver.reply import read_reply
 from resolver.wire import Query, WireError
 
 _META = frozenset({wire.OPT, wire.TSIG, wire.TKEY})
 _TRANSFERS = frozenset({wire.AXFR, wire.IXFR})
-_UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
 
 
 class Engine:
@@ -46,6 +45,8 @@ class Engine:
         self._trust_ad = all(
             isinstance(one, SecureEndpoint) or ipaddress.ip_address(one.address).is_loopback for one in config.upstreams
         )
+        self._replying = Replying(config, self._askers, self._counters, self._trust_ad)
+        self._forwarding = Forwarding(config, self._asking, self._judge, self._askers, self._replying, self._counters)
         self._sources: list[Source] = []
         self._now = 0.0
         self._version = 0
@@ -160,28 +161,25 @@ class Engine:
                 host = wire.subnet_address(query.subnet)
             except WireError:
                 counters.formerr += 1
-                return self._assembled(query, answers.failure(wire.FORMERR), b"", source, client)
+                return self._replying.failed(query, answers.failure(wire.FORMERR), source, client, now)
             if host is not None:
                 query.who = (host, peer[0][1] if isinstance(peer[0], tuple) else source.asked)
                 client = source.clients.get(query.who) or self._askers.find(source, query.who)
         refusal = self._refusal(query, client)
         if refusal is not None:
-            return self._assembled(query, refusal, b"", source, client)
+            return self._replying.failed(query, refusal, source, client, now)
         view = client.view
         assert view is not None
         finished = self._judge.remembered(query, view, now)
         if isinstance(finished, Query):
-            return self._wait(query, finished, data[:2], source, peer, client, now, now, halves, output)
+            return self._forwarding.wait(query, finished, data[:2], source, peer, client, now, now, halves, output)
         if finished.hits > 1 and finished.ageing(now) and self._judge.cache.get(query.key, now) is finished.answer:
-            send = self._asking.refresh(self._question(query), now)
-            if send is not None:
-                self._counters.prefetched += 1
-                output.sends.append(send)
+            self._forwarding.refresh(query, now, output)
         body, until = finished.body(now)
-        tail = self._assembled(query, finished.answer, body, source, client)
+        tail = self._replying.assembled(query, finished.answer, body, source, client, now)
         if finished.hits and query.plain and not source.stream and until > now:
             remember(query, finished, view, data[2:], body, until, self._config.udp_size, self._trust_ad)
-        self._note(finished, client, halves)
+        self._replying.note(finished, client, halves)
         return tail
 
     def _with_cookie(self, data: bytes, client: Client, now: float, halves: list[bytes]) -> bytes | None:
@@ -225,123 +223,20 @@ class Engine:
             return answers.failure(wire.SERVFAIL, answers.EDE_NOT_READY)
         return None
 
-    def _assembled(self, query: Query, answer: Answer, body: bytes, source: Source, client: Client) -> bytes:
-        size = self._config.udp_size
-        limit = 0xFFFF if source.stream else min(query.size, size)
-        options = b""
-        if query.cookie:
-            options = wire.option(wire.COOKIE, self._askers.cookie(query.cookie, client, self._now))
-        if query.keepalive and source.stream:
-            options += wire.option(wire.KEEPALIVE, int(self._config.tcp_idle * 10).to_bytes(2, "big"))
-        return answers.assemble(query, answer, body, limit, size, self._trust_ad, options)
-
-    def _note(self, finished: Finished, client: Client, halves: list[bytes]) -> None:
-        counters = self._counters
-        counters.blocked += finished.blocked
-        counters.allowed += 1 - finished.blocked
-        if finished.answer.rcode == wire.SERVFAIL:
-            counters.servfail += 1
-        halves.append(client.prefix)
-        halves.append(finished.record)
-
-    def _question(self, query: Query) -> Question:
-        asked = random_case(query.name) + query.question[-4:]
-        message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
-        return Question(query.key, query.name, query.qtype, query.do, message)
-
-    def _wait(
-        self,
-        query: Query,
-        wanted: Query,
-        number: bytes,
-        source: Source,
-        peer: Peer,
-        client: Client,
-        now: float,
-        since: float,
-        halves: list[bytes],
-        output: Output,
-    ) -> bytes | None:
-        """Let the asker, who asked at `since`, wait for `wanted` from upstream; the tail of a SERVFAIL when it
-        cannot."""
-        waiter: Waiter = (query, number, source, peer, since)
-        key = wanted.key
-        joined = self._asking.join(key, waiter)
-        if joined:
-            self._counters.coalesced += 1
-            return None
-        if joined is None:
-            sends = self._asking.start(self._question(wanted), waiter, now)
-            if sends:
-                output.sends += sends
-                return None
-        self._counters.full += 1
-        self._counters.servfail += 1
-        halves.append(client.prefix)
-        halves.append(querylog.tail_half(query.name, query.qtype, wire.SERVFAIL, _UNDECIDED))
-        return self._assembled(query, answers.failure(wire.SERVFAIL, answers.EDE_NETWORK), b"", source, client)
-
     def upstream(self, arrivals: list[Arrival], now: float) -> Output:
         """Take what came from upstream, matched by socket, id and question; the replies are in `late`."""
         self._move_clock(now)
         output = Output()
         halves: list[bytes] = []
-        for serial, data in arrivals:
-            one = self._asking.of(serial)
-            if one is None:
-                useful = len(data) >= wire.HEAD and data[3] & 15 in (0, wire.NXDOMAIN)
-                if not self._asking.answered_late(serial, useful, now):
-                    self._counters.stray += 1
-                continue
-            question, server, sent = one
-            self._asking.answered(server, sent, now)
-            end = wire.HEAD + len(question.name)
-            try:
-                reply = read_reply(data, question.name, question.qtype, question.do)
-            except WireError:
-                self._asking.failed(server, now)
-                if question.serial == serial:
-                    question.error = True
-                    self._try_again(question, server, now, halves, output, blame=False)
-                continue
-            bad = reply.lame or reply.rcode not in (0, wire.NXDOMAIN)
-            if (bad or reply.truncated) and question.serial != serial:
-                continue  # another try runs already
-            if reply.rcode in (wire.FORMERR, wire.NOTIMP) and not reply.truncated:
-                send = self._asking.without_edns(question, server, now)
-                if send is not None:
-                    output.sends.append(send)
-                    continue
-            if reply.truncated or data[wire.HEAD : end] != question.message[wire.HEAD : end]:
-                # Too long, or not in the case we chose: a forger's, or an old server's. TCP settles both.
-                self._try_again(question, server, now, halves, output, stream=True)
-            elif bad:
-                question.error = True
-                self._try_again(question, server, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
-            else:
-                self._asking.worked(question, server, now)
-                answer = self._judge.learn(question.key, reply, now)
-                self._tell(question, answer, now, halves, output)
+        self._forwarding.arrived(arrivals, now, halves, output)
         self._close(output, halves, now)
         return output
 
     def unreachable(self, serials: Iterable[int], now: float) -> Output:
-        """Take the hint that these tries cannot be answered (ECONNREFUSED and the like). Another upstream is asked at
-        once; with none, the try keeps its time, since anybody can forge the hint, and only the upstream's health
-        suffers."""
+        """Take the hint that these tries cannot be answered (ECONNREFUSED and the like)."""
         output = Output()
         halves: list[bytes] = []
-        for serial in serials:
-            one = self._asking.of(serial)
-            if one is None:
-                continue
-            question, server, _ = one
-            if question.serial != serial:
-                self._asking.failed(server, now)
-            elif self._asking.others():
-                self._try_again(question, server, now, halves, output)
-            else:
-                self._asking.failed(server, now)
+        self._forwarding.unreachable(serials, now, halves, output)
         self._close(output, halves, now)
         return output
 
@@ -350,56 +245,10 @@ class Engine:
         self._move_clock(now)
         output = Output()
         halves: list[bytes] = []
-        for question, server, sent in self._asking.expired(now):
-            self._asking.silent(server, sent, now)
-            self._try_again(question, server, now, halves, output, blame=False)
+        self._forwarding.tick(now, halves, output)
         self._close(output, halves, now)
         return output
 
     def next_deadline(self) -> float | None:
         """Return when `tick` may have something to do, seconds since 1970."""
         return self._asking.next_deadline()
-
-    def _try_again(
-        self,
-        question: Question,
-        server: int,
-        now: float,
-        halves: list[bytes],
-        output: Output,
-        *,
-        stream: bool = False,
-        blame: bool = True,
-    ) -> None:
-        """Ask once more, or give up. `blame`: the upstream's health suffers; a SERVFAIL may be the zone's own."""
-        if not stream:
-            self._counters.upstream_failed += 1
-            if blame:
-                self._asking.failed(server, now)
-        send = self._asking.again(question, server, now, stream=stream)
-        if send is not None:
-            output.sends.append(send)
-            return
-        if not question.waiters:  # asked ahead of time: what is known stays good until its end
-            self._asking.finish(question)
-            return
-        code = answers.EDE_NETWORK if question.error else answers.EDE_NO_AUTHORITY
-        self._tell(question, self._judge.learn_failure(question.key, code, now), now, halves, output)
-
-    def _tell(self, question: Question, answer: Answer, now: float, halves: list[bytes], output: Output) -> None:
-        """Give `answer` to all who wait for it, each by the policy that is in force for it now."""
-        for query, number, source, peer, asked_at in self._asking.finish(question):
-            who = query.who or peer[0]
-            client = source.clients.get(who) or self._askers.find(source, who)
-            if client.view is None:
-                continue
-            finished = self._judge.told(query, question.name, answer, client.view, now, now - asked_at)
-            if isinstance(finished, Query):  # another name answers in its place
-                tail = self._wait(query, finished, number, source, peer, client, now, asked_at, halves, output)
-                if tail is not None:
-                    output.late.append((source, number + tail, peer))
-                continue
-            body, _ = finished.body(now)
-            tail = self._assembled(query, finished.answer, body, source, client)
-            output.late.append((source, number + tail, peer))
-            self._note(finished, client, halves)

@@ -1,0 +1,193 @@
+"""What must be asked upstream: who waits for it, what came back, when to ask again and when to give up. Pure.
+
+The replies to those who waited are in the output's `late`; `halves` gets their query-log records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from blocklists.policy import Action, Reason, ReasonKind, Verdict
+from resolver import answers, querylog, wire
+from resolver.answers import Answer
+from resolver.config import ResolverConfig
+from resolver.engine.askers import Askers, Client
+from resolver.engine.asking import Asking, Question, Waiter, random_case
+from resolver.engine.judge import Judge
+from resolver.engine.replying import Replying
+from resolver.engine.seam import Arrival, Counters, Output, Peer, Source
+from resolver.reply import read_reply
+from resolver.wire import Query, WireError
+
+_UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
+
+
+class Forwarding:
+    """See the module. The engine's other half: `plain.py` answers what is at hand."""
+
+    __slots__ = ("_askers", "_asking", "_config", "_counters", "_judge", "_replying")
+
+    def __init__(
+        self,
+        config: ResolverConfig,
+        asking: Asking,
+        judge: Judge,
+        askers: Askers,
+        replying: Replying,
+        counters: Counters,
+    ) -> None:
+        self._config = config
+        self._asking = asking
+        self._judge = judge
+        self._askers = askers
+        self._replying = replying
+        self._counters = counters
+
+    def _question(self, query: Query) -> Question:
+        asked = random_case(query.name) + query.question[-4:]
+        message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
+        return Question(query.key, query.name, query.qtype, query.do, message)
+
+    def refresh(self, query: Query, now: float, output: Output) -> None:
+        """Ask for what is known and soon over, so that nobody waits for it."""
+        send = self._asking.refresh(self._question(query), now)
+        if send is not None:
+            self._counters.prefetched += 1
+            output.sends.append(send)
+
+    def wait(
+        self,
+        query: Query,
+        wanted: Query,
+        number: bytes,
+        source: Source,
+        peer: Peer,
+        client: Client,
+        now: float,
+        since: float,
+        halves: list[bytes],
+        output: Output,
+    ) -> bytes | None:
+        """Let the asker, who asked at `since`, wait for `wanted` from upstream; the tail of a SERVFAIL when it
+        cannot."""
+        waiter: Waiter = (query, number, source, peer, since)
+        key = wanted.key
+        joined = self._asking.join(key, waiter)
+        if joined:
+            self._counters.coalesced += 1
+            return None
+        if joined is None:
+            sends = self._asking.start(self._question(wanted), waiter, now)
+            if sends:
+                output.sends += sends
+                return None
+        self._counters.full += 1
+        self._counters.servfail += 1
+        halves.append(client.prefix)
+        halves.append(querylog.tail_half(query.name, query.qtype, wire.SERVFAIL, _UNDECIDED))
+        return self._replying.failed(query, answers.failure(wire.SERVFAIL, answers.EDE_NETWORK), source, client, now)
+
+    def arrived(self, arrivals: list[Arrival], now: float, halves: list[bytes], output: Output) -> None:
+        """Take what came from upstream, matched by socket, id and question."""
+        for serial, data in arrivals:
+            one = self._asking.of(serial)
+            if one is None:
+                useful = len(data) >= wire.HEAD and data[3] & 15 in (0, wire.NXDOMAIN)
+                if not self._asking.answered_late(serial, useful, now):
+                    self._counters.stray += 1
+                continue
+            question, server, sent = one
+            self._asking.answered(server, sent, now)
+            end = wire.HEAD + len(question.name)
+            try:
+                reply = read_reply(data, question.name, question.qtype, question.do)
+            except WireError:
+                self._asking.failed(server, now)
+                if question.serial == serial:
+                    question.error = True
+                    self._try_again(question, server, now, halves, output, blame=False)
+                continue
+            bad = reply.lame or reply.rcode not in (0, wire.NXDOMAIN)
+            if (bad or reply.truncated) and question.serial != serial:
+                continue  # another try runs already
+            if reply.rcode in (wire.FORMERR, wire.NOTIMP) and not reply.truncated:
+                send = self._asking.without_edns(question, server, now)
+                if send is not None:
+                    output.sends.append(send)
+                    continue
+            if reply.truncated or data[wire.HEAD : end] != question.message[wire.HEAD : end]:
+                # Too long, or not in the case we chose: a forger's, or an old server's. TCP settles both.
+                self._try_again(question, server, now, halves, output, stream=True)
+            elif bad:
+                question.error = True
+                self._try_again(question, server, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
+            else:
+                self._asking.worked(question, server, now)
+                answer = self._judge.learn(question.key, reply, now)
+                self._tell(question, answer, now, halves, output)
+
+    def unreachable(self, serials: Iterable[int], now: float, halves: list[bytes], output: Output) -> None:
+        """Take the hint that these tries cannot be answered (ECONNREFUSED and the like). Another upstream is asked at
+        once; with none, the try keeps its time, since anybody can forge the hint, and only the upstream's health
+        suffers."""
+        for serial in serials:
+            one = self._asking.of(serial)
+            if one is None:
+                continue
+            question, server, _ = one
+            if question.serial != serial:
+                self._asking.failed(server, now)
+            elif self._asking.others():
+                self._try_again(question, server, now, halves, output)
+            else:
+                self._asking.failed(server, now)
+
+    def tick(self, now: float, halves: list[bytes], output: Output) -> None:
+        """Ask again, or give up, where a try has had its time."""
+        for question, server, sent in self._asking.expired(now):
+            self._asking.silent(server, sent, now)
+            self._try_again(question, server, now, halves, output, blame=False)
+
+    def _try_again(
+        self,
+        question: Question,
+        server: int,
+        now: float,
+        halves: list[bytes],
+        output: Output,
+        *,
+        stream: bool = False,
+        blame: bool = True,
+    ) -> None:
+        """Ask once more, or give up. `blame`: the upstream's health suffers; a SERVFAIL may be the zone's own."""
+        if not stream:
+            self._counters.upstream_failed += 1
+            if blame:
+                self._asking.failed(server, now)
+        send = self._asking.again(question, server, now, stream=stream)
+        if send is not None:
+            output.sends.append(send)
+            return
+        if not question.waiters:  # asked ahead of time: what is known stays good until its end
+            self._asking.finish(question)
+            return
+        code = answers.EDE_NETWORK if question.error else answers.EDE_NO_AUTHORITY
+        self._tell(question, self._judge.learn_failure(question.key, code, now), now, halves, output)
+
+    def _tell(self, question: Question, answer: Answer, now: float, halves: list[bytes], output: Output) -> None:
+        """Give `answer` to all who wait for it, each by the policy that is in force for it now."""
+        for query, number, source, peer, asked_at in self._asking.finish(question):
+            who = query.who or peer[0]
+            client = source.clients.get(who) or self._askers.find(source, who)
+            if client.view is None:
+                continue
+            finished = self._judge.told(query, question.name, answer, client.view, now, now - asked_at)
+            if isinstance(finished, Query):  # another name answers in its place
+                tail = self.wait(query, finished, number, source, peer, client, now, asked_at, halves, output)
+                if tail is not None:
+                    output.late.append((source, number + tail, peer))
+                continue
+            body, _ = finished.body(now)
+            tail = self._replying.assembled(query, finished.answer, body, source, client, now)
+            output.late.append((source, number + tail, peer))
+            self._replying.note(finished, client, halves)
