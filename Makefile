@@ -10,7 +10,7 @@ DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql nftabl
 COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster nft ip knotd named pdns_recursor
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-postgresql check bench model fuzz fuzz-api kill-loop format lock clean programs
+.PHONY: help up test test-postgresql check bench model equality fuzz fuzz-api kill-loop format lock clean programs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ fuzz: $(STAMP) ## 100,000 hostile inputs for every parser (N=… for more)
 
 model: $(STAMP) ## A running worker, over UDP, against a naive model of the decision: 1,000,000 questions (N=…, SEED=…)
 	@$(BIN)/python -m tests.resolver.wire_model -n $${N:-1000000} --seed $${SEED:-0}
+
+equality: $(STAMP) programs ## Our answers beside Unbound's, 10,000 questions over signed and unsigned zones (N=… for more)
+	@$(BIN)/python -m tests.resolver.equality -n $${N:-10000}
 
 fuzz-api: $(STAMP) ## The API against its OpenAPI document, 200 examples an operation (N=… for more)
 	@SCHOOLGATE_EXAMPLES=$${N:-200} $(BIN)/python -m pytest -q --timeout 3600 tests/portal/test_openapi.py

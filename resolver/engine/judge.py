@@ -224,14 +224,15 @@ class Judge:
     def learn(self, key: bytes, reply: Reply, now: float) -> Answer:
         """Return the answer that an upstream reply holds, and keep it for as long as it says (and settings allow)."""
         config = self._config
+        cap = config.max_ttl
         if reply.negative_ttl is not None:
-            lifetime = min(reply.negative_ttl, config.max_negative_ttl)
+            cap = min(reply.negative_ttl, config.max_negative_ttl, config.max_ttl)
+            lifetime = min(cap, *(ttl for _, ttl in reply.ttls))
         elif reply.answers and reply.rcode == 0:
             lifetime = min((ttl for _, ttl in reply.ttls), default=0)
         else:
             lifetime = 0  # a denial without a SOA is given, never kept (RFC 2308 §5)
         lifetime = min(lifetime, config.max_ttl)
-        cap = config.max_ttl if reply.negative_ttl is None else lifetime
         ttls = tuple([(at, ttl if ttl < cap else cap) for at, ttl in reply.ttls])
         answer = Answer(
             reply.rcode,
