@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from deploy.local_records import parse_record, parse_records
+from deploy.oidc import OidcSection
 from portal.config import PortalConfig
 from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig, SecureEndpoint
 from resolver.tls import client_context
@@ -195,6 +196,7 @@ class PortalSection(_Section):
     session_hours: int = Field(12, ge=1, le=168, description="how long a sign-in lasts")
     private_lists: bool = Field(False, description="lists may come from private addresses, and over plain http")
     proxies: list[NetworkText] = Field([], description="reverse proxies whose X-Forwarded-For is believed")
+    oidc: OidcSection = OidcSection()
 
 
 class Settings(BaseSettings):
@@ -251,6 +253,7 @@ def _unknown_variables() -> list[str]:
     known = {f"{PREFIX}DATA", f"{PREFIX}CONFIG"}
     for section, cls in (("RESOLVER", ResolverSection), ("PORTAL", PortalSection)):
         known |= {f"{PREFIX}{section}"} | {f"{PREFIX}{section}__{name.upper()}" for name in cls.model_fields}
+    known |= {f"{PREFIX}PORTAL__OIDC__{name.upper()}" for name in OidcSection.model_fields}
     return [f"environment: {name}: no such setting" for name in sorted(os.environ) if _foreign(name, known)]
 
 

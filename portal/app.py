@@ -54,6 +54,9 @@ from portal.keys import Keyring, signing_key
 from portal.listjob import ListJob
 from portal.live import DELIVERY, Event, Live
 from portal.notices import Listener
+from portal.oidc.addresses import is_loopback
+from portal.oidc.fetching import Fetcher
+from portal.oidc.provider import Provider
 from portal.pages import failures, frame
 from portal.passwords import Passwords
 from portal.proxies import Proxies
@@ -121,6 +124,8 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         jobs=jobs,
         list_job=lists_job,
         pace=Pace(),
+        arrivals=Pace(most=300),
+        provider=None if config.oidc is None else Provider(config.oidc, Fetcher(is_loopback(config.oidc.issuer))),
     )
 
     @asynccontextmanager

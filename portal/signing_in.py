@@ -1,7 +1,8 @@
-"""The second step of signing in with a password: a browser that has shown the password waits for a one-time code.
+"""The second step of signing in: a browser that has shown the password, or was at the identity provider, waits for a
+one-time code.
 
 The step is a row of its own with a secret of its own: it is no session and opens no page. Wrong codes are throttled per
-account, whatever the address: only who has the password gets this far, so nobody else can be locked out by it.
+account, whatever the address: only who has the first factor gets this far, so nobody else can be locked out by it.
 """
 
 from __future__ import annotations
@@ -62,16 +63,21 @@ def sign_in(
     with the sentence of `sessions.check_password`."""
     user = sessions.check_password(engine, passwords, throttle, email, password, now, address)
     with transaction(engine) as session:
-        current = sessions.unchanged(session, user)
-        assert current.id is not None
-        if not (second_factor.is_on(session, current.id) or second_factor.is_needed(session, current)):
-            return sessions.begin(session, current, now, hours, "session.password.begin")
-        session.execute(delete(SignInStep).where(col(SignInStep.expires_at) <= int(now)))
-        secret = secrets.token_urlsafe(32)
-        row = SignInStep(secret_hash=sessions.hash_secret(secret), kind="code", user_id=current.id, expires_at=0)
-        row.expires_at = int(now) + SECONDS
-        session.add(row)
-        return Step(secret)
+        return enter(session, sessions.unchanged(session, user), now, hours, "session.password.begin")
+
+
+def enter(session: Session, user: User, now: float, hours: int, tag: str) -> SignedIn | Step:
+    """Return a session for somebody who has shown who they are, here or at the identity provider; or the step to go on
+    with when the account has, or needs, a second factor: whoever vouches for the first one, the second is ours."""
+    assert user.id is not None
+    if not (second_factor.is_on(session, user.id) or second_factor.is_needed(session, user)):
+        return sessions.begin(session, user, now, hours, tag)
+    session.execute(delete(SignInStep).where(col(SignInStep.expires_at) <= int(now)))
+    secret = secrets.token_urlsafe(32)
+    row = SignInStep(secret_hash=sessions.hash_secret(secret), kind="code", user_id=user.id, expires_at=0)
+    row.expires_at = int(now) + SECONDS
+    session.add(row)
+    return Step(secret)
 
 
 def waiting(engine: Engine, sealer: Sealer, secret: str, now: float) -> Waiting | None:
@@ -121,7 +127,7 @@ def finish(
 
 def _user(session: Session, secret: str, now: float) -> User | None:
     row = session.get(SignInStep, sessions.hash_secret(secret)) if secret else None
-    if row is None or now >= row.expires_at or row.user_id is None:
+    if row is None or row.kind != "code" or now >= row.expires_at or row.user_id is None:
         return None
     user = session.get(User, row.user_id)
     return None if user is None or user.disabled_at is not None else user

@@ -13,6 +13,7 @@ from portal.jobs import Jobs
 from portal.keys import Keyring
 from portal.listjob import ListJob
 from portal.live import Live
+from portal.oidc.provider import Provider
 from portal.sealing import Sealer
 from portal.why import Pace
 
@@ -27,6 +28,8 @@ class Wiring(Deps):
     jobs: Jobs
     list_job: ListJob
     pace: Pace
+    arrivals: Pace  # how many sign-ins an address begins
+    provider: Provider | None  # of identities; None: passwords only
 
 
 def wiring(request: Request) -> Wiring:

@@ -6,10 +6,12 @@ import gc
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from deploy.oidc import BadSecretFile, oidc_config
 from deploy.options import fail, settings_from, with_settings
 from deploy.settings import portal_config
 
@@ -36,6 +38,10 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
 
     settings = settings_from(config, data)
     told = portal_config(settings, demo)
+    try:
+        told = replace(told, oidc=oidc_config(settings.portal.oidc, told.url))
+    except BadSecretFile as error:
+        raise fail(str(error)) from None
     if demo and told.address not in ("127.0.0.1", "::1"):
         raise fail("--demo has accounts without passwords: it runs on a loopback address only")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

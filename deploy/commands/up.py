@@ -117,7 +117,7 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
     data = settings.data
     token_file = data / "enrolment.token"
     first = not (data / "node" / "identity.json").exists()
-    environment = _environment(settings)
+    environment = environment_of(settings)
     portal = Child(
         "portal",
         self_command("portal", *(["--demo"] if demo else []), *(["--issue-token", str(token_file)] if first else [])),
@@ -160,12 +160,12 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
     console.print("Stopped. Everything is kept in", str(data), soft_wrap=True)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """The settings as variables, which children read over the same file."""
     found = {f"{PREFIX}DATA": str(settings.data)}
     for section in ("resolver", "portal"):
-        for name, value in getattr(settings, section).model_dump(exclude_none=True).items():
-            text = json.dumps(value) if isinstance(value, list) else str(value)
+        for name, value in getattr(settings, section).model_dump(mode="json", exclude_none=True).items():
+            text = json.dumps(value) if isinstance(value, list | dict) else str(value)
             found[f"{PREFIX}{section.upper()}__{name.upper()}"] = text
     return found
 

@@ -23,6 +23,7 @@ from portal.pages import (
     lists,
     modes,
     nodes,
+    oidc,
     people,
     requests,
     restored,
@@ -38,6 +39,7 @@ from portal.pages import (
 router = APIRouter(include_in_schema=False)
 for _feature in (
     sign_in,
+    oidc,
     requests,
     desk,
     grants,

@@ -1,4 +1,4 @@
-"""One's own account: one-time codes, and the browsers that are signed in."""
+"""One's own account: one-time codes, the identity it is linked to, and the browsers that are signed in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import people, second_factor, sessions
+from portal import identities, people, second_factor, sessions
 from portal.errors import Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
@@ -59,6 +59,8 @@ def _page(
 ) -> Response:
     number = _mine(visit)
     user = people.get(session, number)
+    config = visit.wired.config.oidc
+    linked = None if config is None else identities.of(session, number, config.issuer)
     return visit.page(
         session,
         "people/account.html",
@@ -68,5 +70,7 @@ def _page(
         enrolment=enrolment,
         codes=second_factor.is_on(session, number),
         needed=second_factor.is_needed(session, user),
+        provider=None if config is None else identities.name_of(config),
+        linked_at=None if linked is None else linked.linked_at,
         sessions=sessions.open_sessions(session, visit.actor, visit.now, number),
     )

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, directory, handover, people, second_factor, sessions
+from portal import access, directory, handover, identities, people, second_factor, sessions
 from portal.directory import Wanted
 from portal.errors import Invalid, Refused
 from portal.models.people import User
@@ -180,6 +180,9 @@ def _do(visit: SentForm, session: Session, number: int, deed: str, hashed: str) 
     if deed == "reset-codes":
         second_factor.reset(*who)
         return "One-time codes are reset, and every open session of this person was ended."
+    if deed == "unlink":
+        identities.unlink(*who)
+        return "The identity is unlinked, and every open session of this person was ended."
     raise Invalid("This is not something to do here.")
 
 
@@ -209,6 +212,7 @@ def _one(
         password=form if form is not None and deed == "password" else empty,
         handing=form if form is not None and deed == "hand-over" else empty,
         codes=second_factor.is_on(session, number),
+        identities=identities.all_of(session, number),
         myself=visit.actor.user_id == number,
         holdings=handover.holdings(session, number),
         sessions=sessions.open_sessions(session, visit.actor, visit.now, number),

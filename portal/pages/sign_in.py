@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, demo, sessions, signing_in
+from portal import access, demo, identities, sessions, signing_in
 from portal.access import Actor
 from portal.errors import FieldError, Forbidden, Refused
 from portal.models.people import User
@@ -18,6 +18,7 @@ from portal.pages import forms, frame, web
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit, Posted, SentForm, Visit, go
 from portal.sessions import SignedIn
+from portal.signing_in import Step
 
 router = APIRouter()
 
@@ -48,7 +49,7 @@ def sign_in_page(visit: AnyVisit, next: str = "/") -> Response:
     if visit.signed_in is not None:
         return go(web.safe_next(next))
     with visit.reading() as session:
-        return _page(visit, session, Form(), next)
+        return page(visit, session, Form(), next)
 
 
 @router.post("/sign-in")
@@ -71,12 +72,8 @@ def sign_in(visit: AnyVisit, typed: Posted) -> Response:
     except Forbidden as error:
         shown = forms.refused({"email": [form["email"]]}, Forbidden(error.detail, (FieldError("email", error.detail),)))
         with visit.reading() as session:
-            return _page(visit, session, Form(shown.typed, shown.errors, "You are not signed in"), form["next"], 403)
-    if isinstance(signed_in, signing_in.Step):
-        response = go(f"/sign-in/code?{urlencode({'next': web.safe_next(form['next'])})}")
-        web.set_cookie(response, wired, signing_in.COOKIE, signed_in.secret, signing_in.SECONDS)
-        return response
-    return _enter(visit, signed_in, form["next"])
+            return page(visit, session, Form(shown.typed, shown.errors, "You are not signed in"), form["next"], 403)
+    return enter(visit, signed_in, form["next"])
 
 
 @router.get("/sign-in/code")
@@ -102,7 +99,7 @@ def code(visit: AnyVisit, typed: Posted) -> Response:
     except Refused as error:
         errors = error.errors or (FieldError("code", error.detail),)
         return _code_page(visit, Form({}, errors, "You are not signed in"), wanted, error.status)
-    response = _enter(visit, done.signed_in, wanted)
+    response = enter(visit, done.signed_in, wanted)
     if done.recovery:
         with visit.reading() as session:
             shown = frame.page(
@@ -148,7 +145,7 @@ def sign_in_demo(visit: AnyVisit, typed: Posted) -> Response:
             visit.wired.config.session_hours,
             visit.wired.config.demo,
         )
-    return _enter(visit, signed_in, typed.get("next", ["/"])[0])
+    return enter(visit, signed_in, typed.get("next", ["/"])[0])
 
 
 @router.post("/sign-out")
@@ -160,7 +157,12 @@ def sign_out(visit: SentForm) -> Response:
     return response
 
 
-def _enter(visit: Visit, signed_in: SignedIn, wanted: str) -> Response:
+def enter(visit: Visit, signed_in: SignedIn | Step, wanted: str) -> Response:
+    """Give the browser its session, or the step that waits for a one-time code, and send it on."""
+    if isinstance(signed_in, Step):
+        response = go(f"/sign-in/code?{urlencode({'next': web.safe_next(wanted)})}")
+        web.set_cookie(response, visit.wired, signing_in.COOKIE, signed_in.secret, signing_in.SECONDS)
+        return response
     response = go(web.safe_next(wanted))
     seconds = max(1, signed_in.expires_at - int(visit.now))
     web.set_cookie(response, visit.wired, sessions.COOKIE, signed_in.secret, seconds)
@@ -168,11 +170,20 @@ def _enter(visit: Visit, signed_in: SignedIn, wanted: str) -> Response:
     return response
 
 
-def _page(visit: Visit, session: Session, form: Form, wanted: str, status: int = 200) -> Response:
+def page(visit: Visit, session: Session, form: Form, wanted: str, status: int = 200, refusal: str = "") -> Response:
+    """The sign-in page. `refusal`: why nobody is signed in, when it is not about a field of the form."""
     token = web.form_token(visit.request)
     samples = [_sample(user) for user in demo.accounts(session)] if visit.wired.config.demo else []
     response = visit.page(
-        session, "sign_in.html", status, form=form, accounts=samples, next=web.safe_next(wanted), csrf=token
+        session,
+        "sign_in.html",
+        status,
+        form=form,
+        refusal=refusal,
+        accounts=samples,
+        provider=None if visit.wired.config.oidc is None else identities.name_of(visit.wired.config.oidc),
+        next=web.safe_next(wanted),
+        csrf=token,
     )
     web.set_cookie(response, visit.wired, web.FORM_COOKIE, token)
     return response

@@ -9,6 +9,7 @@ import click
 import pytest
 
 from deploy.cli import COMMANDS, main
+from deploy.oidc import OidcSection
 from deploy.settings import PortalSection, ResolverSection, Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,7 +37,7 @@ def test_every_command_is_documented_and_every_documented_one_exists() -> None:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    known = {*ResolverSection.model_fields, *PortalSection.model_fields, "data"}
+    known = {*ResolverSection.model_fields, *PortalSection.model_fields, *OidcSection.model_fields, "data"} - {"oidc"}
     assert set(Settings.model_fields) == {"data", "resolver", "portal"}
     rows = re.findall(r"^\| (`[a-z_`, ]+) \|", SETTINGS, re.M)
     assert {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)} == known

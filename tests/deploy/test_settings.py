@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.commands.up import environment_of
+from deploy.oidc import BadSecretFile, oidc_config
 from deploy.settings import (
     BadSettings,
     load_settings,
@@ -114,3 +116,71 @@ def test_a_file_that_holds_no_certificates_is_a_mistake(tmp_path: Path) -> None:
         file.write_text(f'[resolver]\nupstream_ca = "{path}"\n')
         with pytest.raises(BadSettings, match="no file of PEM certificates"):
             load_settings(file)
+
+
+OIDC = """
+[portal]
+url = "https://gate.example"
+[portal.oidc]
+provider = "google"
+client_id = "c"
+client_secret_file = "{secret}"
+domains = ["Riverbend.example"]
+"""
+
+
+def test_a_provider_of_identities_is_told_with_the_secret_of_a_file_that_only_the_owner_reads(tmp_path: Path) -> None:
+    secret, path = tmp_path / "secret", tmp_path / "schoolgate.toml"
+    secret.write_text(" s3cret\n")
+    secret.chmod(0o600)
+    path.write_text(OIDC.format(secret=secret))
+    section = load_settings(path).portal.oidc
+    told = oidc_config(section, "https://gate.example")
+    assert told is not None
+    assert (told.issuer, told.domains) == ("https://accounts.google.com", ("riverbend.example",))
+    assert told.client_secret == "s3cret" and "s3cret" not in repr(told)
+    assert oidc_config(load_settings().portal.oidc, "https://gate.example") is None
+    with pytest.raises(BadSecretFile, match="needs https"):
+        oidc_config(section, "http://gate.example")
+    secret.chmod(0o640)
+    with pytest.raises(BadSecretFile, match="chmod 600"):
+        oidc_config(section, "https://gate.example")
+    secret.chmod(0o600)
+    for content in ("", "two\nlines", "é", "x" * 600):
+        secret.write_text(content)
+        with pytest.raises(BadSecretFile, match="one line"):
+            oidc_config(section, "https://gate.example")
+    secret.unlink()
+    with pytest.raises(BadSecretFile, match="No such file"):
+        oidc_config(section, "https://gate.example")
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('provider = "google"', "needs client_id, client_secret_file, domains"),
+        ('provider = "entra"', "needs client_id, client_secret_file, tenant"),
+        ('provider = "okta"', "portal.oidc.provider"),
+        ('tenant = "common"', "never `common`"),
+        ('domains = ["*"]', "is no domain"),
+        ('issuer = "http://idp.example"', "https address"),
+        ('client_secret = "x"', "no such setting"),
+    ],
+)
+def test_a_provider_that_is_told_by_halves_is_a_mistake(tmp_path: Path, lines: str, said: str) -> None:
+    path = tmp_path / "schoolgate.toml"
+    path.write_text(f"[portal.oidc]\n{lines}\n")
+    with pytest.raises(BadSettings, match=said):
+        load_settings(path)
+
+
+def test_what_up_hands_down_in_variables_is_read_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "schoolgate.toml"
+    path.write_text(OIDC.format(secret=tmp_path / "secret"))
+    settings = load_settings(path)
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SCHOOLGATE_PORTAL__OIDC__CLIENT_ID", "another")
+    again = load_settings().portal
+    assert again.oidc == settings.portal.oidc.model_copy(update={"client_id": "another"})
+    assert again.url == "https://gate.example"

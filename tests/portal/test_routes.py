@@ -215,6 +215,9 @@ PAGES = {
     "GET /traffic/events": Row(DESK),
     "GET /set-up/sites": Row(CHIEF),
     "GET /sign-in": Row(OPEN),
+    "GET /sign-in/oidc": Row(OPEN),
+    "GET /sign-in/oidc/callback": Row(OPEN),
+    "POST /account/identity": Row(""),  # there is no provider here: 404
     "POST /brakes": Row(CHIEF),
     "POST /brakes/{number}/release": Row(CHIEF),
     "POST /desk/{number}": Row("r", {"decision": "deny", "revision": "1"}),
