@@ -1,8 +1,9 @@
 """Client address and asked address to client group.
 
-A group that names one of our own addresses (`asked`) claims every client that asked there; otherwise the longest
-matching network wins, over IPv4 and IPv6 alike. Two groups that claim the same network or address are refused when the
-table is built. Pure; the caller remembers results per address.
+A device profile says which group its device is in, wherever it is; one that no group has is in none. Without a profile,
+a group that names one of our own addresses (`asked`) claims every client that asked there; otherwise the longest
+matching network wins, over IPv4 and IPv6 alike. Two groups that claim the same profile, network or address are refused
+when the table is built. Pure; the caller remembers results per address.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 
 from blocklists.policy import UNASSIGNED, Group
 
+PROFILE = "profile"  # what a membership by device profile is by
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -22,7 +25,7 @@ class AmbiguousGroups(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Which group, and by what: a network in CIDR, `asked ADDRESS`, or nothing (unassigned)."""
+    """Which group, and by what: `profile`, `asked ADDRESS`, a network in CIDR, or nothing (unassigned)."""
 
     group: str
     by: str
@@ -49,12 +52,16 @@ def parse_network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 class ClientTable:
     """Immutable look-up from (client, asked) to the group. One dictionary per prefix length, longest first."""
 
-    __slots__ = ("_asked", "_by_length")
+    __slots__ = ("_asked", "_by_length", "_profiles")
 
     def __init__(self, groups: Iterable[Group]) -> None:
         asked: dict[Address, str] = {}
+        profiles: dict[str, str] = {}
         lengths: dict[tuple[int, int], dict[int, str]] = {}
         for group in groups:
+            for digest in group.profiles:
+                if (other := profiles.setdefault(digest, group.id)) != group.id:
+                    raise AmbiguousGroups(f"groups {other!r} and {group.id!r} both claim a device profile")
             for text in group.asked:
                 address = parse_address(text)
                 if (other := asked.setdefault(address, group.id)) != group.id:
@@ -66,14 +73,19 @@ class ClientTable:
                 if (other := table.setdefault(prefix, group.id)) != group.id:
                     raise AmbiguousGroups(f"groups {other!r} and {group.id!r} both claim the network {network}")
         self._asked = asked
+        self._profiles = profiles
         self._by_length: dict[int, list[tuple[int, int, dict[int, str]]]] = {4: [], 6: []}
         for (version, length), table in sorted(lengths.items(), key=lambda item: -item[0][1]):
             bits = 32 if version == 4 else 128
             mask = ((1 << length) - 1) << (bits - length)
             self._by_length[version].append((length, mask, table))
 
-    def find(self, client: Address, asked: Address | None = None) -> Membership:
-        """Return the group of `client`; `asked` is the address of ours that received the question, when known."""
+    def find(self, client: Address, asked: Address | None = None, profile: str = "") -> Membership:
+        """Return the group of `client`; `asked` is the address of ours that received the question, when known, and
+        `profile` the SHA-256 (hex) of the token that came with it."""
+        if profile:
+            claimed = self._profiles.get(profile)
+            return Membership(UNASSIGNED, "") if claimed is None else Membership(claimed, PROFILE)
         if asked is not None and (group := self._asked.get(asked)) is not None:
             return Membership(group, f"asked {asked}")
         if isinstance(client, ipaddress.IPv6Address) and client.ipv4_mapped is not None:

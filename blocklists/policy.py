@@ -92,6 +92,7 @@ class Group:
     observe_until: int | None = None  # until then its categories and services are logged as they would block, and allow
     safe_search: bool = False  # search engines answer as their safe versions
     youtube: YouTube = YouTube.OFF
+    profiles: tuple[str, ...] = ()  # device profiles: SHA-256 (hex) of their tokens, over DNS over TLS and HTTPS
 
 
 @dataclass(frozen=True, slots=True)

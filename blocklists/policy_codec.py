@@ -33,6 +33,7 @@ MAX_TIME = 32_503_680_000  # the year 3000: a calendar can hold every moment of 
 MAX_TEXT = 1000  # characters of one string
 GRANTS_REMEMBERED = 32_768  # about 1.5 kB each
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and halves that UTF-8 cannot hold
 
 
@@ -244,6 +245,9 @@ def _check(policy: Policy) -> None:
         _unique(f"{where} services", (switch.service for switch in group.services))
         for network in group.networks:
             _network(network, where)
+        for digest in group.profiles:
+            if not _DIGEST.fullmatch(digest):
+                raise BadPolicy(f"{where}: a device profile is a SHA-256 in hex, not {shown(digest)}")
         for address in group.asked:
             _address(address, where)
     matched: tuple[Correction | CustomBlock | Entry, ...] = (*policy.corrections, *policy.blocks, *policy.protected)

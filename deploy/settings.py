@@ -11,15 +11,17 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from blocklists import names
 from deploy.local_records import parse_record, parse_records
 from deploy.oidc import OidcSection
 from portal.config import PortalConfig
+from resolver.certificates import server_context
 from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig, SecureEndpoint
 from resolver.tls import client_context
 
@@ -28,6 +30,7 @@ DNS_PORT = 53
 HTTP_PORT = 80
 TLS_PORT = 853
 MAX_RECORDS = 10_000
+HTTPS_PORT = 443
 
 
 class BadSettings(ValueError):
@@ -96,6 +99,21 @@ def _endpoint_text(text: str) -> str:
     return text
 
 
+def _tls_endpoint_text(text: str) -> str:
+    return str(parse_endpoint(text, TLS_PORT))
+
+
+def _https_endpoint_text(text: str) -> str:
+    return str(parse_endpoint(text, HTTPS_PORT))
+
+
+def _server_name(text: str) -> str:
+    try:
+        return names.normalise(text) if text else ""
+    except names.BadName as error:
+        raise ValueError(f"{text!r}: {error}; write dns.district.example") from None
+
+
 def _maybe_endpoint(text: str) -> str:
     if text:
         parse_endpoint(text, HTTP_PORT)
@@ -129,6 +147,9 @@ RecordTexts = Annotated[
     list[Annotated[str, AfterValidator(_record_text)]], Field(max_length=MAX_RECORDS), AfterValidator(_record_texts)
 ]
 CaFile = Annotated[Path | None, AfterValidator(_ca_file)]
+TlsEndpointText = Annotated[str, AfterValidator(_tls_endpoint_text)]
+HttpsEndpointText = Annotated[str, AfterValidator(_https_endpoint_text)]
+ServerName = Annotated[str, AfterValidator(_server_name)]
 EndpointText = Annotated[str, AfterValidator(_endpoint_text)]
 MaybeEndpoint = Annotated[str, AfterValidator(_maybe_endpoint)]
 MaybeLoopback = Annotated[str, AfterValidator(_loopback_text)]
@@ -179,11 +200,28 @@ class ResolverSection(_Section):
         "", description="loopback address where Prometheus scrapes this node; empty: nowhere"
     )
     block_page: MaybeEndpoint = Field("", description="address where browsers land for the answer style `page`")
+    dot: list[TlsEndpointText] = Field([], description="addresses to answer DNS over TLS on; port 853 unless named")
+    doh: list[HttpsEndpointText] = Field([], description="addresses to answer DNS over HTTPS on; port 443 unless named")
+    server_name: ServerName = Field("", description="name that devices know the encrypted listeners by")
+    certificate: Path | None = Field(None, description="PEM file of the certificate for it, with its chain")
+    certificate_key: Path | None = Field(None, description="PEM file of its key")
     user: str = Field("", description="drop privileges to this user when started as root")
     group: str = Field("", description="and to this group")
     portal: UrlText = Field("http://127.0.0.1:8080", description="where this node enrols and gets its policy")
     name: str = Field("", max_length=100, description="this node's name on the Nodes page; empty: the host's name")
     sites: list[str] = Field([], description="ids of the sites that this node serves; empty: every site")
+
+    @model_validator(mode="after")
+    def _can_encrypt(self) -> Self:
+        if not self.dot and not self.doh:
+            return self
+        if not self.server_name or self.certificate is None or self.certificate_key is None:
+            raise ValueError("`dot` and `doh` need `server_name`, `certificate` and `certificate_key`")
+        try:
+            server_context(self.certificate, self.certificate_key, "dot")
+        except OSError as error:
+            raise ValueError(f"certificate and certificate_key cannot be used: {error.strerror or error}") from None
+        return self
 
 
 class PortalSection(_Section):
@@ -289,6 +327,11 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         query_log=section.query_log,
         metrics=parse_endpoint(section.metrics) if section.metrics else None,
         block_page=parse_endpoint(section.block_page, HTTP_PORT) if section.block_page else None,
+        dot=tuple(parse_endpoint(text) for text in section.dot),
+        doh=tuple(parse_endpoint(text) for text in section.doh),
+        server_name=section.server_name,
+        certificate=section.certificate,
+        certificate_key=section.certificate_key,
         user=section.user,
         group=section.group,
     )

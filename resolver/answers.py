@@ -19,6 +19,8 @@ from resolver.wire import Query
 BLOCK_TTL = 10  # seconds a blocked answer lives in other caches
 LIFTED_TTL = 60  # the longest TTL of an answer that only a grant lets through
 ANY_TTL = 60
+PADDED_TO = 468  # octets, RFC 8467 §4.1
+_OPT_HEAD, _OPTION_HEAD = 11, 4  # octets before an OPT record's options, and before an option's data
 STALE_TTL = 30  # RFC 8767 §4
 STALE_FOR = 86_400  # seconds after its time that an answer may still be given when no upstream answers
 
@@ -149,28 +151,37 @@ def _owner(query: Query, verdict: Verdict) -> int:
 
 
 def assemble(
-    query: Query, answer: Answer, body: bytes, limit: int, size: int, trust_ad: bool, options: bytes = b""
+    query: Query,
+    answer: Answer,
+    body: bytes,
+    limit: int,
+    size: int,
+    trust_ad: bool,
+    options: bytes = b"",
+    block: int = 1,
 ) -> bytes:
     """Return what follows the id in the message that gives `answer` to `query`.
 
     `body` is the answer's own with its TTLs brought up to date; `limit` is what the client can take, `size` our own
     EDNS size, both in octets; `options` are whole ones. A structured error is given when it was asked for, as long a
-    one as fits. What does not fit loses its extended error first, then its records, with TC set.
+    one as fits. What does not fit loses its extended error first, then its records, with TC set. The whole is padded to
+    a multiple of `block` octets (RFC 7830).
     """
     flags = wire.QR | wire.RA | (query.flags & (wire.RD | wire.CD)) | answer.rcode & 15
     if answer.ad and trust_ad and (query.do or query.flags & wire.AD):
         flags |= wire.AD
     question = query.question
-    opt = wire.opt_record(size, query.do, answer.ede + options, answer.rcode) if query.edns else b""
-    total = wire.HEAD + len(question) + len(body) + len(opt)
+    ede = answer.ede
+    used = wire.HEAD + len(question) + len(body) + _OPT_HEAD + len(options)
     if query.structured and answer.structured:
-        room = limit - total + len(answer.ede)
-        fitting = next((one for one in answer.structured if len(one) <= room), None)
-        if fitting is not None:
-            opt = wire.opt_record(size, query.do, fitting + options, answer.rcode)
-            return wire.header(flags, 1, answer.answers, answer.authority, 1) + question + body + opt
-    if total > limit and query.edns and answer.ede:
-        total -= len(answer.ede)
+        ede = next((one for one in answer.structured if used + len(one) <= limit), ede)
+    if block > 1:
+        used += len(ede) + _OPTION_HEAD
+        options += wire.option(wire.PADDING, bytes(max(min(-used % block, limit - used), 0)))
+    opt = wire.opt_record(size, query.do, ede + options, answer.rcode) if query.edns else b""
+    total = wire.HEAD + len(question) + len(body) + len(opt)
+    if total > limit and query.edns and ede:
+        total -= len(ede)
         opt = wire.opt_record(size, query.do, options, answer.rcode)
     additional = 1 if query.edns else 0
     if total > limit:

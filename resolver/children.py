@@ -42,6 +42,7 @@ class Role(StrEnum):
     VERIFIER = "verifier"
     METRICS = "metrics"
     BLOCK_PAGE = "block-page"
+    ENCRYPTED = "encrypted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,5 +85,10 @@ class ResolverConfig:
     query_log: bool = True
     metrics: Endpoint | None = None  # where Prometheus scrapes; a loopback address
     block_page: Endpoint | None = None  # where browsers land that were given this address for a blocked name
+    dot: tuple[Endpoint, ...] = ()  # DNS over TLS
+    doh: tuple[Endpoint, ...] = ()  # DNS over HTTPS
+    server_name: str = ""  # what devices know the encrypted listeners by; profiles are below it
+    certificate: Path | None = None  # PEM: for `server_name` and the names below it, with its chain
+    certificate_key: Path | None = None
     user: str = ""  # drop privileges to this user when started as root
     group: str = ""

@@ -14,7 +14,7 @@ from resolver.config import ResolverConfig
 from resolver.keyring import Keyring
 from resolver.policy_store import PolicyStore
 from resolver.querylog import Ring, ring_path
-from resolver.sockets import Pair
+from resolver.sockets import Listeners, Pair
 from resolver.worker import RING_BYTES, WorkerSetup
 
 _RESERVE = 64 * 1024  # bytes of disk beside a ring's own
@@ -22,8 +22,10 @@ _RESERVE = 64 * 1024  # bytes of disk beside a ring's own
 WorkerMain = Callable[[WorkerSetup], int]
 
 
-def worker(number: int, main: WorkerMain, pair: Pair, config: ResolverConfig) -> Entry:
-    """Return what worker `number` runs: `main` over its pair, loading from the state folder.
+def worker(
+    number: int, main: WorkerMain, pair: Pair, config: ResolverConfig, door: socket.socket | None = None
+) -> Entry:
+    """Return what worker `number` runs: `main` over its pair and its door, loading from the state folder.
 
     Where the disk has no room for its ring it serves without a query log, and says so.
     """
@@ -37,7 +39,7 @@ def worker(number: int, main: WorkerMain, pair: Pair, config: ResolverConfig) ->
             settings = replace(config, query_log=False)
             send(channel, {"did": "unlogged", "reason": error.strerror or str(error)})
         load = PolicyStore(config.state).load
-        return main(WorkerSetup(number, pair.udp, pair.tcp, channel, lifeline, settings, load))
+        return main(WorkerSetup(number, pair.udp, pair.tcp, channel, lifeline, settings, load, door))
 
     return entry
 
@@ -73,8 +75,18 @@ def verifier(config: ResolverConfig) -> Entry:
     return entry
 
 
-def helper(role: Role, config: ResolverConfig, page: socket.socket | None = None) -> Entry:
-    """Return what a process beside the workers runs. `page`: the block page's listening socket."""
+def files(role: Role, listeners: Listeners) -> list[int]:
+    """Return the sockets that a process beside the workers inherits."""
+    kept: list[socket.socket] = []
+    if role is Role.BLOCK_PAGE and listeners.page is not None:
+        kept = [listeners.page]
+    elif role is Role.ENCRYPTED:
+        kept = [*(one for _, one in listeners.secure), *(end for end, _ in listeners.doors)]
+    return [one.fileno() for one in kept]
+
+
+def helper(role: Role, config: ResolverConfig, listeners: Listeners) -> Entry:
+    """Return what a process beside the workers runs."""
 
     def entry(channel: socket.socket, lifeline: int) -> int:
         if role is Role.SUBSCRIPTION:
@@ -85,10 +97,15 @@ def helper(role: Role, config: ResolverConfig, page: socket.socket | None = None
             from resolver import metrics
 
             return metrics.run(config.state, config.metrics, channel, lifeline)
-        if role is Role.BLOCK_PAGE and page is not None:
+        if role is Role.BLOCK_PAGE and listeners.page is not None:
             from resolver import block_page
 
-            return block_page.run(config.state, page, channel, lifeline)
+            return block_page.run(config.state, listeners.page, channel, lifeline)
+        if role is Role.ENCRYPTED:
+            from resolver import encrypted
+
+            doors = [end for end, _ in listeners.doors]
+            return encrypted.run(config, listeners.secure, doors, channel, lifeline)
         from resolver import logwriter
 
         return logwriter.run(config.state, channel, lifeline)

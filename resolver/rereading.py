@@ -9,7 +9,7 @@ from resolver.config import Endpoint, ResolverConfig
 from resolver.sockets import AsksItself, refuse_ourselves
 
 # What a running node cannot change: its sockets, its folder, how many posts it has, who it runs as.
-FIXED = ("listen", "state", "workers", "user", "group", "query_log")
+FIXED = ("listen", "state", "workers", "user", "group", "query_log", "dot", "doh")
 
 Read = Callable[[], ResolverConfig]
 

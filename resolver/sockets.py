@@ -11,7 +11,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class Listeners:
         """Take over passed sockets, or probe every endpoint. Raises `CannotListen`."""
         self._pairs: dict[int, Pair] = {}
         self.page: socket.socket | None = None  # the block page's
+        self.secure: list[tuple[str, socket.socket]] = []  # transport, and where it listens
+        self.doors: list[tuple[socket.socket, socket.socket]] = []  # per worker: the listeners' end, and its own
         self._passed = passed_sockets(os.environ if environment is None else environment)
         self.closable = self._passed is None  # False as soon as a closed pair could not be made again
         if self._passed is not None:
@@ -85,6 +87,22 @@ class Listeners:
         self.page = _bind(endpoint, socket.SOCK_STREAM, shared=False)
         self.page.listen(BACKLOG)
 
+    def open_secure(self, endpoints: Mapping[str, tuple[Endpoint, ...]], workers: int) -> None:
+        """Listen for TLS, by transport, with a pair to each worker; all kept here. Raises `CannotListen`."""
+        for transport, found in endpoints.items():
+            for endpoint in found:
+                made = _bind(endpoint, socket.SOCK_STREAM, shared=False)
+                self.secure.append((transport, made))
+                made.listen(BACKLOG)
+        if self.secure:
+            self.doors = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(workers)]
+            for one in (end for pair in self.doors for end in pair):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER)
+
+    def door(self, worker: int) -> socket.socket | None:
+        """Return this worker's end of its pair to the encrypted listeners, if there are any."""
+        return self.doors[worker][1] if self.doors else None
+
     def close(self, worker: int) -> bool:
         """Close this worker's pair, so that the kernel hashes around it. False when there is none, or it must stay."""
         if not self.closable or (pair := self._pairs.pop(worker, None)) is None:
@@ -95,6 +113,8 @@ class Listeners:
     def close_all(self) -> None:
         if self.page is not None:
             self.page.close()
+        for one in (*(one for _, one in self.secure), *(end for pair in self.doors for end in pair)):
+            one.close()
         for pair in self._pairs.values():
             pair.close()
         if self._passed is not None:

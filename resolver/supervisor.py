@@ -77,6 +77,7 @@ def run(
             listeners.pair(number)
         if config.block_page is not None:
             listeners.open_page(config.block_page)
+        listeners.open_secure({"dot": config.dot, "doh": config.doh}, config.workers)
         if privileges.drop(config.user, config.group, state, lock):
             listeners.closable = False  # a socket of another user could not join the ports again
         PolicyStore(state).create()
@@ -119,6 +120,7 @@ class Supervisor:
         self._subscription, self._log_writer = Post(Role.SUBSCRIPTION), Post(Role.LOG_WRITER)
         self._helpers = [self._subscription, *([self._log_writer] if config.query_log else [])]
         asides = {Role.METRICS: config.metrics, Role.BLOCK_PAGE: config.block_page}
+        asides[Role.ENCRYPTED] = next(iter(config.dot + config.doh), None)
         self._helpers += [Post(role) for role, where in asides.items() if where is not None]
         self._verify_due = True
         self._verified = False  # at least once: workers may start
@@ -214,15 +216,15 @@ class Supervisor:
                     self._errors[post.name] = str(error)
                     post.fill_at = now + 1.0
                     continue
-                entry = entries.worker(post.number, self._worker_main, pair, self._config)
-                self._staff.fill(post, entry, pair.numbers())
+                door = self._listeners.door(post.number)
+                entry = entries.worker(post.number, self._worker_main, pair, self._config, door)
+                self._staff.fill(post, entry, pair.numbers() + ([] if door is None else [door.fileno()]))
             elif post.child is None and now - post.vacant_since > UNMANNED_LIMIT and self._listeners.close(post.number):
                 log.warning("%s is away: its sockets are closed until it is back", post.name)
         for post in self._helpers:
             if post.child is None and now >= post.fill_at:
-                page = self._listeners.page if post.role is Role.BLOCK_PAGE else None
-                keep = [] if page is None else [page.fileno()]
-                self._staff.fill(post, entries.helper(post.role, self._config, page), keep)
+                keep = entries.files(post.role, self._listeners)
+                self._staff.fill(post, entries.helper(post.role, self._config, self._listeners), keep)
 
     # What children say
 
@@ -252,6 +254,9 @@ class Supervisor:
                 self._note("policy", str(message["error"]))
             case Role.METRICS | Role.BLOCK_PAGE, "status":
                 self._errors.pop(post.name, None)
+            case Role.ENCRYPTED, "status":
+                self._errors.pop(post.name, None)
+                self._note("certificate", str(message["error"]))
             case Role.LOG_WRITER, "status":
                 self._errors.pop(post.name, None)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}

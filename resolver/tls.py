@@ -14,11 +14,10 @@ from pathlib import Path
 
 from resolver.config import SecureEndpoint
 from resolver.poller import READ, WRITE, Poller
-from resolver.wire import HEAD, option, question_of
+from resolver.wire import HEAD, PADDING, option, question_of
 
 MAX_PENDING = 1_000  # questions on one connection
 IDLE = 20.0  # seconds without a question, then the connection is closed
-PADDING = 12  # option code, RFC 7830
 BLOCK = 128  # octets, RFC 8467 §4.1
 
 log = logging.getLogger(__name__)

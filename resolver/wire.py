@@ -27,6 +27,7 @@ DO = 0x8000  # in the OPT record's TTL
 COOKIE = 10  # option code, RFC 7873
 SUBNET = 8  # RFC 7871
 KEEPALIVE = 11  # RFC 7828
+PADDING = 12  # RFC 7830
 STRUCTURED = 26  # option code of draft-ietf-dnsop-structured-dns-error, which nobody has settled yet
 
 _HEADER = struct.Struct("!HHHHHH")
@@ -73,6 +74,7 @@ class Query:
     structured: bool = False  # the sender understands structured errors
     subnet: bytes = b""  # the client subnet's option data; only forwarders' is looked at
     keepalive: bool = False  # the sender would like to know how long a connection may be idle
+    padded: bool = False  # the sender hides the length of its questions, and wants ours hidden
     who: Any = None  # whom it is asked for, when that is not the sender
     extra: bool = False  # it has a record other than OPT in its additional section
 
@@ -186,6 +188,8 @@ def _read_opt(data: bytes, at: int, length: int, size: int, ttl: int, query: Que
             query.cookie = data[at : at + size]
         elif code == KEEPALIVE:
             query.keepalive = not size
+        elif code == PADDING:
+            query.padded = True
         elif code == SUBNET:
             query.subnet = data[at : at + size]
         elif code == STRUCTURED:

@@ -25,11 +25,12 @@ from typing import Any
 from blocklists import names
 from blocklists.snapshot import Snapshot
 from resolver.config import ResolverConfig
+from resolver.door import TRANSPORTS, End, sorted_out
 from resolver.engine.askers import within
 from resolver.engine.plain import Engine
 from resolver.engine.seam import Datagram, Output, Source
 from resolver.listeners import Connection, TcpListener, UdpListener
-from resolver.poller import READ, Poller
+from resolver.poller import READ, WRITE, Poller
 from resolver.querylog import Ring, ring_path
 from resolver.upstream import Upstreams
 
@@ -52,6 +53,7 @@ class WorkerSetup:
     lifeline: int  # a pipe's reading end
     config: ResolverConfig
     load: Callable[[Snapshot | None], Snapshot | None]
+    door: socket.socket | None = None  # SOCK_SEQPACKET pair to the process that holds TLS
 
 
 def run(setup: WorkerSetup) -> int:
@@ -90,6 +92,8 @@ class _Worker:
             self._listen_udp(bound)
         for bound in setup.tcp:
             self._listen_tcp(bound)
+        if setup.door is not None:
+            self._listen_door(setup.door)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -146,9 +150,30 @@ class _Worker:
             idle=config.tcp_idle,
             trusted=self._trusted,
         )
-        source = self._engine.source(listener.asked, stream=True)
+        source = self._engine.source(listener.asked, "tcp")
         self._tcp.append(listener)
         self._poller.watch(bound.fileno(), READ, listener.accept)
+
+    def _listen_door(self, door: socket.socket) -> None:
+        """Questions that came encrypted."""
+        poller, step = self._poller, self._engine.step
+        sources = {transport: self._engine.source(None, transport) for transport in TRANSPORTS}
+        end = End(door, lambda on: poller.change(door.fileno(), READ | WRITE if on else READ))
+
+        def ready(mask: int) -> None:
+            if mask & WRITE:
+                end.flush()
+            messages = end.take()
+            if messages is None:
+                poller.unwatch(door.fileno())
+                return
+            for transport, batch in sorted_out(messages, end).items():
+                output = step(batch, time.time(), sources[transport])
+                for data, peer in output.replies:
+                    peer[2].reply(data)
+                self._carry_out(output)
+
+        poller.watch(door.fileno(), READ, ready)
 
     def _carry_out(self, output: Output) -> None:
         """Everything that a step wants done, but the replies to its own batch."""
@@ -202,7 +227,8 @@ class _Worker:
     def _drain(self) -> None:
         if self._draining_until is None:
             self._draining_until = time.monotonic() + DRAIN
-            for bound in (*self._setup.udp, *self._setup.tcp):
+            doors = () if self._setup.door is None else (self._setup.door,)
+            for bound in (*self._setup.udp, *self._setup.tcp, *doors):
                 self._poller.unwatch(bound.fileno())
 
     def _end_when_drained(self, now: float) -> None:

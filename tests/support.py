@@ -90,9 +90,10 @@ def group(
     blocks: tuple[str, ...] = ("social-media", "messaging"),
     services: Mapping[str, str] | None = None,
     observe_until: int | None = None,
+    profiles: tuple[str, ...] = (),
 ) -> Group:
     switches = tuple(ServiceSwitch(service, Switch(switch)) for service, switch in (services or {}).items())
-    return Group(id, site, audience, networks, asked, blocks, switches, observe_until)
+    return Group(id, site, audience, networks, asked, blocks, switches, observe_until, profiles=profiles)
 
 
 def grant(

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
-from blocklists.clients import parse_address
+from blocklists.clients import PROFILE, parse_address
 from resolver import answers, querylog, wire
 from resolver.config import ResolverConfig
 from resolver.cookies import CLIENT, RENEW, Cookies
@@ -65,16 +65,17 @@ class Askers:
 
     def find(self, source: Source, who: Any) -> Client:
         """Find out who asks, and remember it until the next install."""
-        host, asked = who if isinstance(who, tuple) else (who, source.asked)
+        host, asked, profile = (*who, "")[:3] if isinstance(who, tuple) else (who, source.asked, "")
         address = parse_address(host)
         allowed = any(address in network for network in self._allow)
         view = None
         prefix = b""
         snapshot = self._judge.snapshot
         if snapshot is not None:
-            group = snapshot.clients.find(address, parse_address(asked) if asked else None).group
-            view = self._judge.view(group)
-            prefix = querylog.client_half(address.packed, group)
+            found = snapshot.clients.find(address, parse_address(asked) if asked else None, profile)
+            allowed = allowed or found.by == PROFILE  # a device of ours, wherever it is
+            view = self._judge.view(found.group)
+            prefix = querylog.client_half(address.packed, found.group)
         if len(source.clients) >= MAX_CLIENTS:
             source.clients.clear()
         client = source.clients[who] = Client(address.packed, allowed, view, prefix)

@@ -16,6 +16,7 @@ from resolver import answers, bindings, querylog, rewriting, wire
 from resolver.answers import Answer
 from resolver.cache import Cache
 from resolver.config import ResolverConfig
+from resolver.designated import Designated
 from resolver.engine.memo import NO_CAP, Finished, Memo, View
 from resolver.engine.seam import Counters
 from resolver.local import LocalRecords
@@ -34,11 +35,12 @@ def _nodata(verdict: Verdict) -> Verdict:
 class Judge:
     """Finished answers by question and view. The cache outlives an install; memo and views do not."""
 
-    __slots__ = ("_config", "_counters", "_local", "_memo", "_policy", "_views", "cache", "snapshot")
+    __slots__ = ("_config", "_counters", "_designated", "_local", "_memo", "_policy", "_views", "cache", "snapshot")
 
     def __init__(self, config: ResolverConfig, counters: Counters) -> None:
         self._config = config
         self._counters = counters
+        self._designated = Designated(config)
         self._memo = Memo(config.memo_entries)
         self._views: dict[int, View] = {}
         self._policy: Policy | None = None
@@ -268,7 +270,7 @@ class Judge:
 
     def _blocked(self, query: Query, verdict: Verdict, until: float, latency: float = 0.0) -> Finished:
         assert self._policy is not None
-        answer = answers.blocked(query, verdict, self._policy)
+        answer = self._designated.answer(query) or answers.blocked(query, verdict, self._policy)
         return self._finished(query, answer, verdict, until, NO_CAP, 1, latency)
 
     def _finished(

@@ -64,9 +64,9 @@ class Engine:
         """What is served by."""
         return self._judge.snapshot
 
-    def source(self, asked: str | None, *, stream: bool = False) -> Source:
+    def source(self, asked: str | None, transport: str = "udp") -> Source:
         """Return a new source of questions: a socket bound to `asked`, or (None) to every address."""
-        made = Source(asked, stream)
+        made = Source(asked, transport)
         self._sources.append(made)
         return made
 
@@ -122,7 +122,7 @@ class Engine:
                 replies.append((data[:2] + tail, peer))
         counters = self._counters
         if source.stream:
-            counters.tcp += len(datagrams)
+            setattr(counters, source.transport, getattr(counters, source.transport) + len(datagrams))
         counters.memo_hits += hits
         counters.blocked += blocked
         counters.allowed += hits - blocked

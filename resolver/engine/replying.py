@@ -31,7 +31,8 @@ class Replying:
             options = wire.option(wire.COOKIE, self._askers.cookie(query.cookie, client, now))
         if query.keepalive and source.stream:
             options += wire.option(wire.KEEPALIVE, int(self._config.tcp_idle * 10).to_bytes(2, "big"))
-        return answers.assemble(query, answer, body, limit, size, self._trust_ad, options)
+        block = answers.PADDED_TO if query.padded and source.secret else 1
+        return answers.assemble(query, answer, body, limit, size, self._trust_ad, options, block)
 
     def failed(self, query: Query, answer: Answer, source: Source, client: Client, now: float) -> bytes:
         """Return what follows the id in a reply without records."""

@@ -1,7 +1,8 @@
 """The engine's seam: the values that cross between the pure step and those who own sockets and clocks.
 
 The plain-Python engine (`plain.py`) is the reference; a native twin takes and returns the same shapes. A datagram is
-`(bytes, peer)`; `peer[0]` says who asked (a host text, or host and asked address together for a wildcard socket),
+`(bytes, peer)`; `peer[0]` says who asked (a host text; host and asked address for a wildcard
+socket; and a device profile as a third),
 everything else in `peer` belongs to the listener and comes back with the reply.
 """
 
@@ -19,11 +20,13 @@ class Source:
     """Where questions come from: one listening socket. `asked` is the address of ours that it is bound to, when it is
     one. `clients` remembers who its askers are; the engine empties it with every install."""
 
-    __slots__ = ("asked", "clients", "stream")
+    __slots__ = ("asked", "clients", "secret", "stream", "transport")
 
-    def __init__(self, asked: str | None, stream: bool) -> None:
+    def __init__(self, asked: str | None, transport: str) -> None:
         self.asked = asked
-        self.stream = stream  # no size limit but the length prefix's
+        self.transport = transport  # udp, tcp, dot or doh
+        self.stream = transport != "udp"  # no size limit but the length prefix's
+        self.secret = transport in ("dot", "doh")  # encrypted: the length is worth hiding
         self.clients: dict[Any, Any] = {}
 
 
@@ -64,6 +67,8 @@ class Counters:
     servfail: int = 0
     full: int = 0
     tcp: int = 0
+    dot: int = 0
+    doh: int = 0
     limited: int = 0
     prefetched: int = 0
     inflight: int = 0

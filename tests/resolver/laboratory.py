@@ -48,7 +48,7 @@ class Laboratory:
     def __init__(self, snapshot: Snapshot | None = None, *, empty: bool = False, **config: Any) -> None:
         self.engine = Engine(replace(CONFIG, **config))
         self.udp = self.engine.source("192.0.2.53")
-        self.tcp = self.engine.source("192.0.2.53", stream=True)
+        self.tcp = self.engine.source("192.0.2.53", "tcp")
         self.now = NOW
         self.sent: list[Send] = []
         self.late: list[bytes] = []

@@ -31,6 +31,7 @@ class Node:
         self.worker = worker
         self.process: subprocess.Popen[bytes] | None = None
         self.options: list[str] = []
+        self.upstream = 9  # nobody is there
         self.log = state.with_suffix(".log")
         enrol(portal.url, portal.token, "edison", ["edison"], state)
 
@@ -41,7 +42,7 @@ class Node:
             str(self.state),
             str(self.port),
             str(self.workers),
-            "9",
+            str(self.upstream),
             self.worker,
             *self.options,
         ]

@@ -1,6 +1,7 @@
 """A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [OPTION …]`.
 
-Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`, `--guests=PORT`.
+Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`, `--guests=PORT`, `--six=PORT` (::1), and for the
+encrypted listeners `--dot=PORT`, `--doh=PORT`, `--certificate=FILE` (with its key); `set:FIELD=NUMBER` for others.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -15,6 +16,7 @@ import os
 import select
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +92,20 @@ def _endpoint(option: str) -> Endpoint | None:
 def main() -> int:
     state, port, workers, upstream = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s", stream=sys.stderr)
-    guests = _endpoint("--guests=")  # a second address, for one client group
+    guests, six = _endpoint("--guests="), _endpoint("--six=")  # a second address, for one client group; and IPv6
+    dot, doh = _endpoint("--dot="), _endpoint("--doh=")
+    files = [Path(word.removeprefix("--certificate=")) for word in sys.argv if word.startswith("--certificate=")]
+    listen = [Endpoint("127.0.0.1", int(port))]
+    listen += [Endpoint("127.0.0.5", guests.port)] if guests else []
+    listen += [Endpoint("::1", six.port)] if six else []
+    numbers = [word.removeprefix("set:").split("=") for word in sys.argv if word.startswith("set:")]
     config = ResolverConfig(
-        listen=(Endpoint("127.0.0.1", int(port)), *([Endpoint("127.0.0.5", guests.port)] if guests else [])),
+        listen=tuple(listen),
+        dot=(dot,) if dot else (),
+        doh=(doh,) if doh else (),
+        server_name="dns.district.example" if files else "",
+        certificate=files[0] if files else None,
+        certificate_key=files[0] if files else None,
         upstreams=(Endpoint("127.0.0.1", int(upstream)),),
         state=Path(state),
         workers=int(workers),
@@ -100,6 +113,7 @@ def main() -> int:
         block_page=_endpoint("--page="),
         user="nobody" if "--user=nobody" in sys.argv else "",
     )
+    config = replace(config, **{name: int(value) for name, value in numbers})
     worker = fake_worker if "fake" in sys.argv[5:] else real_worker
     try:
         return run(config, worker, lambda status: print(json.dumps(status), flush=True))

@@ -39,6 +39,7 @@ class Authority:
 
     def __init__(self, folder: Path, title: str) -> None:
         self.folder = folder
+        self.later = NOW + DAY
         self.title = title
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, title)])
@@ -59,22 +60,28 @@ class Authority:
             .not_valid_after(until)
         )
 
-    def sign(self, host: str, until: datetime.datetime = NOW + DAY) -> ssl.SSLContext:
-        """Return a server's context with a certificate for `host`."""
+    def sign(self, host: str, until: datetime.datetime = NOW + DAY, *more: str) -> ssl.SSLContext:
+        """Return a server's context with a certificate for `host`, and `more` names."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.pem(host, until, *more))
+        return context
+
+    def pem(self, host: str, until: datetime.datetime = NOW + DAY, *more: str) -> Path:
+        """Return the file with such a certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             other = x509.DNSName(host)
-        made = self._builder(x509.Name([]), key, until).add_extension(x509.SubjectAlternativeName([other]), True)
+        made = self._builder(x509.Name([]), key, until).add_extension(
+            x509.SubjectAlternativeName([other, *map(x509.DNSName, more)]), True
+        )
         file = self.folder / f"{self.title}-{host}-{until:%Y%m%d}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         file.write_bytes(private + made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
 
 class Server:
