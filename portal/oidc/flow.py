@@ -123,6 +123,8 @@ def finish(
 
     Raises `Lost`, `Cancelled`, `CodeRefused`, `ProviderTrouble`, `BadToken` and `NotStaff`.
     """
+    if came.get("error"):  # nothing is exchanged, nothing spent; not every provider sends the state along
+        raise Cancelled
     away = opened(sealer, cookie, now)
     state = came.get("state", "")
     if away is None or not hmac.compare_digest(state.encode(), away.state.encode()):
@@ -130,8 +132,6 @@ def finish(
     if came.get("iss", provider.config.issuer) != provider.config.issuer:  # RFC 9207: an answer of another provider
         raise BadToken("iss of the answer")
     _spend(engine, away, now)
-    if came.get("error"):
-        raise Cancelled
     code = came.get("code", "")
     if not 0 < len(code) <= _MAX_PARAMETER:
         raise Lost
