@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import time
 
-from tests.bench import approvals, base, floods, lists, rpz, soak, throughput
+from tests.bench import approvals, base, delivery, fleet, floods, lists, rpz, soak, throughput
 
-USUAL = ["throughput", "approvals", "lists", "base", "flood", "slow-tcp"]
+USUAL = ["throughput", "approvals", "delivery", "fleet", "lists", "base", "flood", "slow-tcp"]
 PARTS = [*USUAL, "rpz", "soak"]
 
 
@@ -25,6 +25,10 @@ def main() -> None:
         throughput.main(rounds=2 if told.quick else throughput.ROUNDS)
     if "approvals" in parts:
         approvals.main(count=20 if told.quick else approvals.COUNT)
+    if "delivery" in parts:
+        delivery.main(*((200_000, 20) if told.quick else ()))
+    if "fleet" in parts:
+        fleet.main(count=5 if told.quick else fleet.COUNT)
     if "lists" in parts:
         lists.main(names=100_000 if told.quick else lists.NAMES)
     if "flood" in parts:

@@ -80,9 +80,10 @@ def schoolgate(
     base: Path | None = None,
     cpu: str | None = None,
     query_log: bool = True,
+    filled: Callable[[Path], object] | None = None,
 ) -> Iterator[Schoolgate]:
     """Run portal and resolver on `data` with demo content. `cpu` pins the resolver. A first start enrols the node;
-    then, with `base`, a start adopts that file as the portal's base."""
+    then, with `base`, a start adopts that file as the portal's base, in a database that `filled(data)` may add to."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = {
         "SCHOOLGATE_DATA": str(data),
@@ -112,6 +113,8 @@ def schoolgate(
         until(lambda: _web_ready(web), portal, log)
         if base is not None:
             _end(running.pop())
+            if filled is not None:
+                filled(data)
             _adopt(data, base)
             portal, log = start("portal", "portal", "--demo")
             until(lambda: _web_ready(web), portal, log)
