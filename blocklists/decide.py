@@ -35,6 +35,7 @@ from dataclasses import dataclass, field, replace
 from blocklists import names, windows
 from blocklists.base import Listing, ListKind
 from blocklists.bypass import SIGNALS
+from blocklists.layers import Opening
 from blocklists.policy import (
     FOREVER,
     Action,
@@ -49,7 +50,7 @@ from blocklists.policy import (
     ReasonKind,
     Verdict,
 )
-from blocklists.rules import STRICTEST, Opening, Rules
+from blocklists.rules import STRICTEST, Rules
 
 NO_GRANTS: frozenset[int] = frozenset()
 

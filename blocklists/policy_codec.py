@@ -4,8 +4,8 @@
 fields and values out of bounds are refused with one declared error that names the path. Signatures and digests are
 over the stored bytes; `signature.py` has checked them before anything here runs.
 
-One decision changes one grant of thousands: grants are written and read one by one, and what was written or read
-before is remembered by value (`GRANTS_REMEMBERED`), so that a version costs what it changes.
+One decision changes one grant of thousands: grants are written and read one by one, and those of the policy before are
+remembered (`_Written`, `_Read`), so that a version costs what it changes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from functools import cache, lru_cache
+from functools import cache
 from reprlib import repr as shown  # bounded in length and depth: what is refused may be huge, or nested deeply
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -31,7 +31,6 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_INT = 2**53  # what every JSON reader carries exactly
 MAX_TIME = 32_503_680_000  # the year 3000: a calendar can hold every moment of a policy
 MAX_TEXT = 1000  # characters of one string
-GRANTS_REMEMBERED = 32_768  # about 1.5 kB each
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")  # control characters, and halves that UTF-8 cannot hold
@@ -48,12 +47,30 @@ def dump(policy: Policy) -> bytes:
 
 
 def _part_text(name: str, value: Any) -> str:
-    return f"[{','.join(map(_grant_text, value))}]" if name == "grants" else _text(_plain(value))
+    return f"[{','.join(_written.texts(value))}]" if name == "grants" else _text(_plain(value))
 
 
-@lru_cache(GRANTS_REMEMBERED)
-def _grant_text(grant: Grant) -> str:
-    return _text(_plain(grant))
+class _Written:
+    """The texts of the grants that were dumped last. Readers keep what they hold: it is replaced whole."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Grant, str]] = {}
+
+    def texts(self, grants: tuple[Grant, ...]) -> list[str]:
+        known, found, texts = self._known, {}, []
+        for grant in grants:
+            pair = known.get(grant.number)
+            if pair is None or pair[0] is not grant:
+                pair = grant, _text(_plain(grant))
+            found[grant.number] = pair
+            texts.append(pair[1])
+        self._known = found
+        return texts
+
+
+_written = _Written()
 
 
 def _text(plain: Any) -> str:
@@ -93,6 +110,7 @@ def _load_whole(data: bytes) -> Policy:
 
 
 _GRANTS, _NEXT, _FIRST = b'"grants":[', b'],"corrections":', b'{"number":'
+_BETWEEN = b"}," + _FIRST
 
 
 def _load_by_parts(data: bytes) -> Policy | None:
@@ -106,21 +124,63 @@ def _load_by_parts(data: bytes) -> Policy | None:
     if start < len(_GRANTS) or end <= start or not data.startswith(_FIRST, start):
         return None
     try:
-        grants = tuple(map(_grant_of, _pieces(data[start:end])))
         rest = _load_whole(data[:start] + data[end:])
-        _unique("grants", (grant.number for grant in grants))
+        grants = _read.grants(data[start:end])
     except BadPolicy:
         return None  # read as a whole, it says where
+    if len({grant.number for grant in grants}) != len(grants):
+        return None
     return dataclasses.replace(rest, grants=grants)
 
 
+class _Read:
+    """The grants that were loaded last, and their bytes: what begins or ends alike is not read again. Readers keep what
+    they hold: it is replaced whole."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: tuple[bytes, tuple[Grant, ...]] = b"", ()
+
+    def grants(self, section: bytes) -> tuple[Grant, ...]:
+        """The grants written in `section`, one after the other. Raises `BadPolicy`."""
+        known, before = self._known
+        if section != known:
+            head, same = 0, _alike(section, known)
+            if (mark := section.rfind(_BETWEEN, 0, same)) != -1:
+                head = mark + 2  # a grant begins here in both
+            first = before[: section.count(_BETWEEN, 0, same)]
+            rest, others = section[head:], known[head:]
+            same = _alike(rest[::-1], others[::-1])
+            tail = rest.find(_BETWEEN, len(rest) - same)  # one ends here in both
+            last = before[len(before) - rest.count(_BETWEEN, tail) :] if tail != -1 else ()
+            middle = map(_grant_of, _pieces(rest if tail == -1 else rest[: tail + 1]))
+            before = (*first, *middle, *last)
+            self._known = section, before
+        return before
+
+
+_read = _Read()
+
+
+def _alike(one: bytes, other: bytes) -> int:
+    """Return how many bytes two texts have in common at their beginning."""
+    same, end = 0, min(len(one), len(other))
+    while same < end:
+        middle = (same + end + 1) // 2
+        if one[same:middle] == other[same:middle]:
+            same = middle
+        else:
+            end = middle - 1
+    return same
+
+
 def _pieces(data: bytes) -> list[bytes]:
-    first, *more = data.split(b"}," + _FIRST)
+    first, *more = data.split(_BETWEEN)
     pieces = [first, *[_FIRST + piece for piece in more]]
     return [*[piece + b"}" for piece in pieces[:-1]], pieces[-1]]
 
 
-@lru_cache(GRANTS_REMEMBERED)
 def _grant_of(data: bytes) -> Grant:
     grant: Grant = _reader(Grant)(_json(data), "grant")
     _check_grant(grant)

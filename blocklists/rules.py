@@ -1,18 +1,19 @@
 """A policy as look-up tables: the effective policy (`Rules`) of each group.
 
 Groups that resolve to the same rules share one object, and with it the resolver's memos. What many groups have in
-common (the grants of every site, say) is a *layer* that they share, so 300 groups do not copy 10,000 grants. Built once
-per snapshot, never changed.
+common (the grants of every site, say) is a *layer* that they share (`layers.py`), so 300 groups do not copy 10,000
+grants. Built once per snapshot, never changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from blocklists.base import Base, ListKind
+from blocklists.layers import Layer, Layers, Opening
 from blocklists.policy import (
     EVERY_SITE,
     UNASSIGNED,
@@ -20,7 +21,6 @@ from blocklists.policy import (
     Category,
     Correction,
     CustomBlock,
-    Grant,
     Group,
     Match,
     Mode,
@@ -32,14 +32,6 @@ from blocklists.rewrites import rewrites
 
 T = TypeVar("T")
 STRICTEST = rewrites(True, YouTube.STRICT)  # for the unassigned, and in a lock-down
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """One entry of a grant, as found under its name."""
-
-    grant: Grant
-    match: Match
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +58,12 @@ class Rules:
     observe_until: int | None
     modes: tuple[Mode, ...]  # that touch this group, by number
     rewrites: Mapping[str, str]  # name -> the name that answers in its place
-    carved: tuple[frozenset[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
+    carved: tuple[Collection[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
 
 
-def rules_by_group(policy: Policy, base: Base) -> dict[str, Rules]:
-    """Return the rules of every group of `policy`, and of the unassigned clients."""
-    builder = _Builder(policy, base)
+def rules_by_group(policy: Policy, base: Base, layers: Layers | None = None) -> dict[str, Rules]:
+    """Return the rules of every group of `policy`, and of the unassigned clients; `layers` are of its grants."""
+    builder = _Builder(policy, base, Layers(policy.grants) if layers is None else layers)
     found = {UNASSIGNED: builder.unassigned()}
     for group in policy.groups:
         found[group.id] = builder.of(group)
@@ -86,18 +78,10 @@ def rules_by_group(policy: Policy, base: Base) -> dict[str, Rules]:
     return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Layer:
-    """Grants that always come together, by the names that they open."""
-
-    openings: Mapping[str, tuple[Opening, ...]]
-    carved: frozenset[str]
-
-
 class _Builder:
     """What all groups share is made once; what differs is made once per distinct combination."""
 
-    def __init__(self, policy: Policy, base: Base) -> None:
+    def __init__(self, policy: Policy, base: Base, layers: Layers) -> None:
         self._policy = policy
         self._base = base
         self._zone = ZoneInfo(policy.zone)
@@ -114,12 +98,7 @@ class _Builder:
         self._locked = frozenset(index for index, one in enumerate(base.lists) if self._categories[one.category].locked)
         self._always_carved = above((*self._corrections, *self._protected, *self._own, *base.exceptions))
         self._bundles_carved: dict[frozenset[int], frozenset[str]] = {}
-        self._grants: dict[tuple[str, Audience], list[Grant]] = {}
-        for grant in policy.grants:
-            for scope in {(site, audience) for site in grant.sites for audience in grant.audiences}:
-                self._grants.setdefault(scope, []).append(grant)
-        self._layers: dict[tuple[int, ...], _Layer] = {}
-        self._layer_of_scope: dict[tuple[str, Audience], _Layer] = {}
+        self._layers = layers
         self._made: dict[object, Rules] = {}
 
     def unassigned(self) -> Rules:
@@ -128,9 +107,9 @@ class _Builder:
 
     def of(self, group: Group) -> Rules:
         layers = tuple(
-            self._layer(scope)
+            layer
             for scope in ((EVERY_SITE, group.audience), (group.site, group.audience))
-            if scope in self._grants
+            if (layer := self._layers.of(scope)) is not None
         )
         switches = {one.service: one.switch for one in group.services}
         modes = tuple(
@@ -151,24 +130,11 @@ class _Builder:
             if (group.site in block.sites or EVERY_SITE in block.sites) and not audiences.isdisjoint(block.audiences)
         )
 
-    def _layer(self, scope: tuple[str, Audience]) -> _Layer:
-        if (found := self._layer_of_scope.get(scope)) is not None:
-            return found
-        grants = self._grants[scope]
-        identity = tuple(grant.number for grant in grants)
-        layer = self._layers.get(identity)
-        if layer is None:
-            entries = ((grant, entry) for grant in grants for entry in grant.entries)
-            openings = _by_name((entry.name, Opening(grant, entry.match)) for grant, entry in entries)
-            layer = self._layers[identity] = _Layer(openings, above(openings))
-        self._layer_of_scope[scope] = layer
-        return layer
-
     def _make(
         self,
         blocks: frozenset[str],
         switches: dict[str, Switch],
-        layers: tuple[_Layer, ...],
+        layers: tuple[Layer, ...],
         customs: tuple[CustomBlock, ...],
         observe_until: int | None = None,
         modes: tuple[Mode, ...] = (),
@@ -177,7 +143,7 @@ class _Builder:
         identity = (
             blocks,
             frozenset(switches.items()),
-            tuple(id(layer) for layer in layers),  # layers are interned, and live as long as this builder
+            tuple(id(layer) for layer in layers),  # alike ones are one object, which lives as long as this builder
             tuple(block.number for block in customs),
             observe_until,
             tuple(mode.number for mode in modes),

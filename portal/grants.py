@@ -20,7 +20,6 @@ from sqlmodel import Session, col, select
 
 from blocklists import names, windows
 from blocklists.policy import EVERY_SITE, Audience, Authority, AuthorityKind, Entry, Grant, Hours, Match, Window
-from blocklists.policy_codec import GRANTS_REMEMBERED
 from portal import access, district, moments
 from portal.access import Actor
 from portal.catalogue import Catalogue
@@ -33,6 +32,7 @@ from portal.models.requests import Request
 from portal.outbox import record_change
 
 MAX_ENTRIES = 200
+GRANTS_REMEMBERED = 32_768  # about 1.5 kB each
 MAX_DAYS = 400  # no request opens anything for longer than a school year
 _DAYS = 7
 

@@ -67,7 +67,8 @@ class _Draft:
 
 
 class Publisher:
-    """Publishes what waits. Holds no state between passes; safe to run in several processes at once."""
+    """Publishes what waits. Between passes it keeps the last snapshot, which the next resembles, and nothing else; safe
+    to run in several processes at once."""
 
     def __init__(
         self,
@@ -83,6 +84,7 @@ class Publisher:
         self._bases = bases
         self._seed = seed
         self._connected = connected
+        self._before: Snapshot | None = None
 
     def publish_pending(self, clock: Callable[[], float]) -> Published | None:
         """One pass. Return what was published; None when no row waited, or other publishers were faster each time.
@@ -105,7 +107,7 @@ class Publisher:
                 return None
             base = self._bases.open(draft.policy.base)
             body = policy_codec.dump(draft.policy)
-            snapshot = open_snapshot(body, base)
+            snapshot = self._before = open_snapshot(body, base, self._before)
         except (BadSnapshot, BadBase, BadKey, NotFound, OSError) as error:
             raise BadPublication(str(error)) from error
         offer = Offer(

@@ -89,6 +89,7 @@ class PolicyStore:
     def __init__(self, state: Path) -> None:
         self._state = state
         self._objects = state / OBJECTS
+        self._accepted: Snapshot | None = None  # the last one that was found good here: the next resembles it
         self._base: tuple[Base, tuple[int, int, int]] | None = None  # the last one hashed, and its file's identity
 
     @property
@@ -119,8 +120,8 @@ class PolicyStore:
         try:
             data = self._object(held.digest)
             if previous is not None and previous.base.digest == held.base:
-                return open_snapshot(data, previous.base)
-            return open_snapshot(data, Base.open(self._objects / held.base, held.base))
+                return open_snapshot(data, previous.base, previous)
+            return open_snapshot(data, Base.open(self._objects / held.base, held.base), previous)
         except (BadBase, BadSnapshot, OSError) as error:
             raise Refused(f"version {held.version} cannot be opened: {error}") from error
 
@@ -145,7 +146,7 @@ class PolicyStore:
             self._check_order(offer)
             base = self._base_for(offer.base, base_source)  # may take minutes: not under the lock
             try:
-                make_snapshot(read, offer.digest, base)
+                self._accepted = make_snapshot(read, offer.digest, base, self._accepted)
             except BadSnapshot as error:
                 raise Refused(str(error)) from error
             with self._exclusive():
