@@ -290,31 +290,30 @@ def live(session: Session, now: float) -> tuple[Grant, ...]:
     Plain columns, not rows: of thousands of grants all but one were read for the version before, and are remembered
     by what their columns hold.
     """
-    columns = (
-        *(GrantRow.id, GrantRow.authority, GrantRow.request_id),
-        *(GrantRow.starts_at, GrantRow.ends_at, GrantRow.lifts_rewrites),
-    )
-    texts = (GrantRow.entries, GrantRow.sites, GrantRow.audiences, GrantRow.hours)
-    query = sqlalchemy.select(*map(col, columns), *(cast(col(one), Text) for one in texts))
+    plain = (GrantRow.id, GrantRow.request_id, GrantRow.starts_at, GrantRow.ends_at, GrantRow.lifts_rewrites)
+    texts = (GrantRow.authority, GrantRow.entries, GrantRow.sites, GrantRow.audiences, GrantRow.hours)
+    query = sqlalchemy.select(*map(col, plain), *(cast(col(one), Text) for one in texts))
     query = query.where(col(GrantRow.revoked_at).is_(None)).order_by(col(GrantRow.id))
     query = query.where(or_(col(GrantRow.ends_at).is_(None), col(GrantRow.ends_at) > int(now)))
-    return tuple(_policy_grant(*row) for row in session.execute(query))
+    session.flush()
+    return tuple([_policy_grant(*row) for row in session.connection().execute(query)])
 
 
 @lru_cache(GRANTS_REMEMBERED)
 def _policy_grant(
     number: int,
-    kind: AuthorityKind,
     request_id: int | None,
     starts_at: int,
     ends_at: int | None,
     lifts_rewrites: bool,
+    authority_kind: str,
     entries: str,
     sites: str,
     audiences: str,
     hours: str,
 ) -> Grant:
     """Columns of one row, the JSON ones as text, as the policy's grant."""
+    kind = AuthorityKind(authority_kind)
     authority = Authority(kind, request_id if kind is AuthorityKind.REQUEST and request_id is not None else number)
     lists = (json.loads(entries), json.loads(sites), json.loads(audiences), json.loads(hours))
     scope = _scope(*lists, starts_at, ends_at, lifts_rewrites)
