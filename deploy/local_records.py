@@ -52,6 +52,11 @@ def parse_records(texts: Iterable[str]) -> tuple[LocalRecord, ...]:
     return found
 
 
+def title_of(rtype: int) -> str:
+    """Return the name of a type that a local record may have."""
+    return next(title for title, (number, _) in _TYPES.items() if number == rtype)
+
+
 def _reverse(text: str) -> str:
     try:
         return ipaddress.ip_address(text).reverse_pointer

@@ -22,7 +22,7 @@ from deploy.local_records import parse_record, parse_records
 from deploy.oidc import OidcSection
 from portal.config import PortalConfig
 from resolver.certificates import server_context
-from resolver.config import PRIVATE_NETWORKS, Endpoint, ResolverConfig, SecureEndpoint
+from resolver.config import PRIVATE_NETWORKS, Endpoint, Forward, ResolverConfig, SecureEndpoint
 from resolver.tls import client_context
 
 PREFIX = "SCHOOLGATE_"
@@ -31,6 +31,7 @@ HTTP_PORT = 80
 TLS_PORT = 853
 MAX_RECORDS = 10_000
 HTTPS_PORT = 443
+MAX_ZONES = 1_000
 
 
 class BadSettings(ValueError):
@@ -74,6 +75,40 @@ def parse_upstream(text: str) -> Endpoint:
 def _upstream_text(text: str) -> str:
     parse_upstream(text)
     return text
+
+
+def parse_zone(text: str) -> str:
+    """Return the zone of a domain name, or of a network (10.0.0.0/8: its zone in the reverse tree). Raises `ValueError`
+    with a sentence."""
+    if "/" not in text:
+        try:
+            return names.normalise(text)
+        except names.BadName as error:
+            raise ValueError(f"{text!r}: {error.reason}") from None
+    network = ipaddress.ip_network(text)
+    step = 8 if network.version == 4 else 4
+    if network.prefixlen % step or not network.prefixlen:
+        raise ValueError(f"{text!r}: a reverse zone ends at a multiple of {step} bits; write those that it is made of")
+    labels = str(network.network_address.reverse_pointer).split(".")
+    return ".".join(labels[(network.max_prefixlen - network.prefixlen) // step :])
+
+
+def parse_forward(forward: dict[str, list[str]]) -> tuple[Forward, ...]:
+    """Return the forwarded zones. Raises `ValueError` with a sentence."""
+    found: dict[str, Forward] = {}
+    for text, servers in forward.items():
+        zone = parse_zone(text)
+        if zone in found:
+            raise ValueError(f"{text!r}: the zone {zone} stands twice")
+        if not servers:
+            raise ValueError(f"{text!r}: name at least one server")
+        found[zone] = Forward(names.to_wire(zone), tuple(parse_upstream(one) for one in servers))
+    return tuple(found.values())
+
+
+def _forward_texts(forward: dict[str, list[str]]) -> dict[str, list[str]]:
+    parse_forward(forward)
+    return forward
 
 
 def _record_text(text: str) -> str:
@@ -146,6 +181,7 @@ UpstreamText = Annotated[str, AfterValidator(_upstream_text)]
 RecordTexts = Annotated[
     list[Annotated[str, AfterValidator(_record_text)]], Field(max_length=MAX_RECORDS), AfterValidator(_record_texts)
 ]
+ForwardTexts = Annotated[dict[str, list[UpstreamText]], Field(max_length=MAX_ZONES), AfterValidator(_forward_texts)]
 CaFile = Annotated[Path | None, AfterValidator(_ca_file)]
 TlsEndpointText = Annotated[str, AfterValidator(_tls_endpoint_text)]
 HttpsEndpointText = Annotated[str, AfterValidator(_https_endpoint_text)]
@@ -170,6 +206,7 @@ class ResolverSection(_Section):
         [], description="resolvers to forward to; empty: those of /etc/resolv.conf, else Quad9"
     )
     upstream_ca: CaFile = Field(None, description="PEM file of the authorities of upstreams' certificates")
+    forward: ForwardTexts = Field({}, description="zones of the district's own, each with the servers that know it")
     local: RecordTexts = Field([], description="records of the district's own: NAME [TTL] TYPE DATA")
     workers: int = Field(0, ge=0, le=64, description="processes that answer; 0: one per processor, at most four")
     allow: list[NetworkText] = Field(list(PRIVATE_NETWORKS), description="networks whose questions are answered")
@@ -305,6 +342,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
     return ResolverConfig(
         listen=tuple(parse_endpoint(text) for text in section.listen),
         upstreams=tuple(parse_upstream(text) for text in section.upstreams) or system_upstreams(),
+        forward=parse_forward(section.forward),
         local=parse_records(section.local),
         upstream_ca=section.upstream_ca,
         state=settings.data / "node",

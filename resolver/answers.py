@@ -48,7 +48,7 @@ class Answer:
     body: bytes
     ttls: tuple[tuple[int, int], ...]  # (offset in body, TTL when stored)
     targets: tuple[bytes, ...]  # lower-cased wire names that must be judged too
-    ad: bool
+    ad: bool  # what an upstream that can be believed has validated
     stored: float  # TTLs count down from here; FOREVER: they do not, the answer is our own
     expires: float
     ede: bytes = b""  # a whole EDNS option, or nothing
@@ -151,14 +151,7 @@ def _owner(query: Query, verdict: Verdict) -> int:
 
 
 def assemble(
-    query: Query,
-    answer: Answer,
-    body: bytes,
-    limit: int,
-    size: int,
-    trust_ad: bool,
-    options: bytes = b"",
-    block: int = 1,
+    query: Query, answer: Answer, body: bytes, limit: int, size: int, options: bytes = b"", block: int = 1
 ) -> bytes:
     """Return what follows the id in the message that gives `answer` to `query`.
 
@@ -168,7 +161,7 @@ def assemble(
     a multiple of `block` octets (RFC 7830).
     """
     flags = wire.QR | wire.RA | (query.flags & (wire.RD | wire.CD)) | answer.rcode & 15
-    if answer.ad and trust_ad and (query.do or query.flags & wire.AD):
+    if answer.ad and (query.do or query.flags & wire.AD):
         flags |= wire.AD
     question = query.question
     ede = answer.ede

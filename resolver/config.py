@@ -39,6 +39,14 @@ class LocalRecord:
     rdata: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A zone of the district's own and the servers that know it, nobody else. `zone` is a lower-cased wire name."""
+
+    zone: bytes
+    servers: tuple[Endpoint, ...]
+
+
 # Loopback, RFC 1918, RFC 6598 and RFC 4193 networks: who may ask unless the settings say otherwise.
 PRIVATE_NETWORKS = (
     "127.0.0.0/8",
@@ -68,6 +76,7 @@ class ResolverConfig:
     max_negative_ttl: int = 3_600
     failure_ttl: int = 5
     local: tuple[LocalRecord, ...] = ()  # answered from memory, before cache and upstream
+    forward: tuple[Forward, ...] = ()
     upstream_ca: Path | None = None  # authorities that sign upstreams' certificates; None: the system's
     upstream_timeout: float = 1.5  # for one try
     upstream_tries: int = 3

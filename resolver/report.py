@@ -6,6 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from resolver.children import Post
+from resolver.config import ResolverConfig
+from resolver.routes import Routes
+
+MAX_ZONES = 20  # of one upstream, that are named
 
 
 def health(workers: list[Post], listening: Iterable[object], errors: Iterable[str]) -> dict[str, Any]:
@@ -38,6 +42,19 @@ def counters(posts: Iterable[Post]) -> dict[str, int]:
     posts = list(posts)
     found = {name for post in posts for name in (*post.gone, *post.counters)}
     return {name: sum(post.total(name) for post in posts) for name in sorted(found)}
+
+
+def upstreams(config: ResolverConfig) -> list[dict[str, Any]]:
+    """Return every upstream, and the forwarded zones that it is asked for; none: it is one of the ordinary ones."""
+    routes = Routes(config)
+    return [
+        {
+            "name": str(server),
+            "ordinary": number in routes.ordinary.servers,
+            "zones": [one.title for one in routes.all() if one.forwarded and number in one.servers][:MAX_ZONES],
+        }
+        for number, server in enumerate(routes.servers)
+    ]
 
 
 def processes(posts: Iterable[Post]) -> list[dict[str, Any]]:

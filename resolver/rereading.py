@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from resolver.config import Endpoint, ResolverConfig
+from resolver.routes import Routes
 from resolver.sockets import AsksItself, refuse_ourselves
 
 # What a running node cannot change: its sockets, its folder, how many posts it has, who it runs as.
@@ -22,7 +23,7 @@ def renewed(running: ResolverConfig, read: Read, listening: tuple[Endpoint, ...]
     """
     try:
         wanted = read()
-        refuse_ourselves(wanted.upstreams, listening)
+        refuse_ourselves(Routes(wanted).servers, listening)
     except (ValueError, OSError, AsksItself) as error:
         return (
             running,

@@ -129,7 +129,7 @@ def refuse_ourselves(upstreams: Iterable[Endpoint], listening: Iterable[Endpoint
             if upstream.port == ours.port and _reaches(upstream.address, ours.address):
                 raise AsksItself(
                     f"the upstream {upstream} is this resolver itself (it listens on {ours}): name another in "
-                    "`upstreams`; without any, /etc/resolv.conf is read, which may name this machine"
+                    "`upstreams` or `forward`; without any, /etc/resolv.conf is read, which may name this machine"
                 )
 
 

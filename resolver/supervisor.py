@@ -29,6 +29,7 @@ from resolver.control import ControlServer
 from resolver.entries import WorkerMain
 from resolver.policy_store import PolicyStore
 from resolver.rereading import Read, renewed
+from resolver.routes import Routes
 from resolver.sockets import AsksItself, CannotListen, Listeners, refuse_ourselves
 from resolver.staff import Staff
 from resolver.swap import BASE_LIMIT, SWAP_LIMIT, Swap
@@ -72,7 +73,7 @@ def run(
         lock = privileges.take_lock(state)
         files = privileges.raise_descriptor_limit()
         listeners = Listeners(config.listen)
-        refuse_ourselves(config.upstreams, listeners.endpoints)
+        refuse_ourselves(Routes(config).servers, listeners.endpoints)
         for number in range(config.workers):
             listeners.pair(number)
         if config.block_page is not None:
@@ -408,6 +409,7 @@ class Supervisor:
             "pid": os.getpid(),
             "phase": self._phase.value,
             "portal": self._portal,
+            "upstreams": report.upstreams(self._config),
             "counters": report.counters(self._workers),
             "by_worker": report.by_worker(self._workers),
             "query_log": report.counters([self._log_writer]),

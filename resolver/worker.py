@@ -32,6 +32,7 @@ from resolver.engine.seam import Datagram, Output, Source
 from resolver.listeners import Connection, TcpListener, UdpListener
 from resolver.poller import READ, WRITE, Poller
 from resolver.querylog import Ring, ring_path
+from resolver.routes import Routes
 from resolver.upstream import Upstreams
 
 RING_BYTES = 8 * 1024 * 1024
@@ -68,7 +69,7 @@ class _Worker:
         self._poller = Poller()
         self._engine = Engine(config)
         patience = config.upstream_timeout * config.upstream_tries + 1.0
-        self._upstreams = Upstreams(config.upstreams, self._poller, patience, config.upstream_ca)
+        self._upstreams = Upstreams(Routes(config).servers, self._poller, patience, config.upstream_ca)
         self._ring = Ring.create(ring_path(config.state, setup.number), RING_BYTES) if config.query_log else None
         self._trusted = within(config.proxy_from) if config.proxy_from else None
         self._udp: dict[Source, UdpListener] = {}

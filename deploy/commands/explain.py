@@ -15,10 +15,16 @@ import click
 from blocklists import names
 from blocklists.clients import parse_address
 from blocklists.decide import explain
-from blocklists.policy import FOREVER, UNASSIGNED, Reason
+from blocklists.policy import FOREVER, UNASSIGNED, Action, Reason, Verdict
 from blocklists.snapshot import Snapshot
+from deploy.local_records import title_of
 from deploy.options import fail, settings_from, with_settings
+from deploy.settings import resolver_config
+from resolver import wire
+from resolver.config import ResolverConfig
+from resolver.local import LocalRecords
 from resolver.policy_store import PolicyStore, Refused
+from resolver.routes import Routes
 
 
 @click.command()
@@ -50,12 +56,31 @@ def command(
     for step in explanation.steps:
         click.echo(f"  {step.number}. {step.title}: {step.found}{'  <- decides' if step.decided else ''}")
     click.echo(f"\n{verdict.action.upper()}: {_reason(verdict.reason)}")
+    for line in _answered_by(resolver_config(settings), verdict, name):
+        click.echo(line)
     if verdict.style is not None:
         click.echo(f"answered as {verdict.style}")
     if verdict.lifted is not None:
         click.echo(f"without this grant it would be blocked: {_reason(verdict.lifted)}")
     if verdict.valid_until != FOREVER:
         click.echo(f"this may change at {_local(verdict.valid_until, zone)}")
+
+
+def _answered_by(told: ResolverConfig, verdict: Verdict, name: str) -> list[str]:
+    """Who answers an allowed name: our own records, or which upstreams; by the settings of this machine."""
+    if verdict.action not in (Action.ALLOW, Action.REWRITE):
+        return []
+    asked = verdict.target or name
+    local, followed = LocalRecords(told.local), []
+    while found := local.lines(names.to_wire(asked)):
+        followed.append(f"answered by local records of {asked}: {', '.join(title_of(rtype) for rtype, _ in found)}")
+        if found[0][0] != wire.CNAME:
+            return followed
+        asked = names.from_wire(found[0][1])
+    routes = Routes(told)
+    route = routes.find(names.to_wire(asked))
+    servers = ", ".join(str(routes.servers[number]) for number in route.servers)
+    return [*followed, f"{asked} is asked of {servers}{f' (forwarded zone {route.title})' if route.forwarded else ''}"]
 
 
 def _snapshot(state: Path) -> Snapshot:

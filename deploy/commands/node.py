@@ -57,11 +57,17 @@ def status(config: Path | None, data: Path | None) -> None:
     click.echo(f"policy version {version}" if version else "no policy yet")
     click.echo(f"portal: {found['portal']}")
     click.echo(f"{found['workers_ready']} of {found['workers']} workers ready")
+    _table("upstream", [(one["name"], _asked_for(one)) for one in found["upstreams"]])
     _table("process", [(one["name"], f"pid {one['pid']}", _serving(one)) for one in found["processes"]])
     _table("since the start", [(name, str(value)) for name, value in found["counters"].items()])
     _table("query log", [(name, str(value)) for name, value in found["query_log"].items()])
     if found["last_error"] or not version or found["workers_ready"] != found["workers"]:
         raise fail(found["last_error"] or "this node does not serve fully")
+
+
+def _asked_for(upstream: dict[str, Any]) -> str:
+    zones = ", ".join(upstream["zones"])
+    return ("every other name" + (f", and {zones}" if zones else "")) if upstream["ordinary"] else f"only {zones}"
 
 
 def _serving(process: dict[str, Any]) -> str:

@@ -133,6 +133,6 @@ class Askers:
                     limit = 512 if query.cookie else 0  # 0: nothing fits, so that it is truncated
                     size = self._config.udp_size
                     cookie = wire.option(wire.COOKIE, self.cookie(query.cookie, client, now)) if query.cookie else b""
-                    tail = answers.assemble(query, answer, b"", limit, size, False, cookie)
+                    tail = answers.assemble(query, answer, b"", limit, size, cookie)
                     replies.append((data[:2] + tail, peer))
         return kept

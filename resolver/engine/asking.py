@@ -61,16 +61,18 @@ class Question:
         "qtype",
         "serial",
         "serials",
+        "servers",
         "tries",
         "waiters",
     )
 
-    def __init__(self, key: bytes, name: bytes, qtype: int, do: bool, message: bytes) -> None:
+    def __init__(self, key: bytes, name: bytes, qtype: int, do: bool, message: bytes, servers: tuple[int, ...]) -> None:
         self.key = key
         self.name = name
         self.qtype = qtype
         self.do = do
         self.message = message  # with EDNS
+        self.servers = servers  # whom it may be asked of
         self.waiters: list[Waiter] = []
         self.serials: list[int] = []  # every try
         self.serial = -1  # the try that runs
@@ -93,7 +95,8 @@ class _Server:
 
 
 class Asking:
-    """The table of outstanding questions over `servers` upstreams, in order of preference while none is measured."""
+    """The table of outstanding questions over `servers` upstreams. Each question names those that it may be asked of,
+    in order of preference while none is measured."""
 
     __slots__ = (
         "_deadlines",
@@ -110,7 +113,7 @@ class Asking:
     )
 
     def __init__(self, servers: int, timeout: float, tries: int, limit: int) -> None:
-        """`timeout`: seconds for the last try of a question, and for every try when there is one upstream only."""
+        """`timeout`: seconds for the last try of a question, and for every try when it has one upstream only."""
         self._servers = [_Server() for _ in range(servers)]
         self._questions: dict[bytes, Question] = {}
         self._tries: dict[int, tuple[Question, int, float]] = {}  # serial -> question, upstream, when it was sent
@@ -138,24 +141,24 @@ class Asking:
 
     def start(self, question: Question, waiter: Waiter, now: float) -> list[Send]:
         """Ask a new question, with a copy to an upstream that is due for a measurement; empty: there is no upstream."""
-        if not self._servers:
+        if not question.servers:
             return []
         question.waiters.append(waiter)
         self.waiting += 1
         self._questions[question.key] = question
-        sends = [self._send(question, self._fastest(now), now, stream=False)]
-        if len(self._servers) > 1:
-            due = self._due(sends[0][1], now)
+        sends = [self._send(question, self._fastest(question.servers, now), now, stream=False)]
+        if len(question.servers) > 1:
+            due = self._due(question.servers, sends[0][1], now)
             if due >= 0:
                 sends.append(self._try(question, due, now, stream=False))
         return sends
 
     def refresh(self, question: Question, now: float) -> Send | None:
         """Ask a new question for which nobody waits yet; None when it is asked already, or there is enough to do."""
-        if question.key in self._questions or not self._servers or len(self._questions) * 2 >= self.limit:
+        if question.key in self._questions or not question.servers or len(self._questions) * 2 >= self.limit:
             return None
         self._questions[question.key] = question
-        return self._send(question, self._fastest(now), now, stream=False)
+        return self._send(question, self._fastest(question.servers, now), now, stream=False)
 
     def again(self, question: Question, last: int, now: float, *, stream: bool = False) -> Send | None:
         """Ask once more, over TCP at the upstream `last` or at the one after it; None when every try is used up."""
@@ -163,9 +166,10 @@ class Asking:
             return None
         if stream:
             return self._send(question, last, now, stream=True)
-        if question.tries >= len(self._servers) and all(one.down_until > now for one in self._servers):
+        servers = question.servers
+        if question.tries >= len(servers) and all(self._servers[at].down_until > now for at in servers):
             return None
-        return self._send(question, self._following(last, now), now, stream=False)
+        return self._send(question, self._following(servers, last, now), now, stream=False)
 
     def without_edns(self, question: Question, server: int, now: float) -> Send | None:
         """Ask the same upstream without EDNS (RFC 6891 §6.2.2), once for a question; None when that was done."""
@@ -259,10 +263,6 @@ class Asking:
         if question.plain == server:
             one.plain_until = now + PLAIN_FOR
 
-    def others(self) -> bool:
-        """True when there is more than one upstream."""
-        return len(self._servers) > 1
-
     def _send(self, question: Question, server: int, now: float, *, stream: bool) -> Send:
         """The try that runs from now on."""
         question.tries += 1
@@ -285,42 +285,44 @@ class Asking:
         return (serial, server, message, stream)
 
     def _patience(self, question: Question, server: int) -> float:
-        if len(self._servers) == 1 or question.tries >= self.tries:
+        if len(question.servers) == 1 or question.tries >= self.tries:
             return self.timeout
         one = self._servers[server]
         usual = one.srtt + 4 * one.spread if one.srtt else FIRST_PATIENCE
         return min(max(LEAST_PATIENCE, min(usual, MOST_PATIENCE)) * question.tries, self.timeout)
 
-    def _fastest(self, now: float) -> int:
+    def _fastest(self, servers: tuple[int, ...], now: float) -> int:
         """The upstream with the shortest round trip that does not rest; those never measured only when all are."""
         best = -1
         shortest = 0.0
-        for at, one in enumerate(self._servers):
+        for at in servers:
+            one = self._servers[at]
             if one.down_until > now or one.failures >= DOWN_AFTER:
                 continue
             took = one.srtt or MOST_PATIENCE
             if best < 0 or took < shortest:
                 best, shortest = at, took
-        return best if best >= 0 else self._following(-1, now)
+        return best if best >= 0 else self._following(servers, servers[-1], now)
 
-    def _due(self, asked: int, now: float) -> int:
+    def _due(self, servers: tuple[int, ...], asked: int, now: float) -> int:
         """An upstream other than `asked` that does not rest and was not asked for a while, else -1."""
-        for at, one in enumerate(self._servers):
+        for at in servers:
+            one = self._servers[at]
             if one.measured == 0.0:
                 one.measured = now
             elif at != asked and one.down_until <= now and now - one.measured >= PROBE_EVERY:
                 return at
         return -1
 
-    def _following(self, last: int, now: float) -> int:
+    def _following(self, servers: tuple[int, ...], last: int, now: float) -> int:
         """The upstream after `last`, in order, that does not rest; when all do, simply the next one."""
-        servers = self._servers
         count = len(servers)
+        begin = servers.index(last) + 1
         for step in range(count):
-            at = (last + 1 + step) % count
-            one = servers[at]
+            at = servers[(begin + step) % count]
+            one = self._servers[at]
             if one.down_until <= now:
                 if one.failures >= DOWN_AFTER:  # has rested: one question at a time, until it answers
                     one.down_until = now + self.timeout
                 return at
-        return (last + 1) % count
+        return servers[begin % count]

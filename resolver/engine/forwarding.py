@@ -5,18 +5,20 @@ The replies to those who waited are in the output's `late`; `halves` gets their 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from blocklists.policy import Action, Reason, ReasonKind, Verdict
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
-from resolver.config import ResolverConfig
+from resolver.config import ResolverConfig, SecureEndpoint
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
 from resolver.engine.judge import Judge
 from resolver.engine.replying import Replying
 from resolver.engine.seam import Arrival, Counters, Output, Peer, Source
 from resolver.reply import read_reply
+from resolver.routes import Routes
 from resolver.wire import Query, WireError
 
 _UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
@@ -25,11 +27,12 @@ _UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
 class Forwarding:
     """See the module. The engine's other half: `plain.py` answers what is at hand."""
 
-    __slots__ = ("_askers", "_asking", "_config", "_counters", "_judge", "_replying")
+    __slots__ = ("_askers", "_asking", "_config", "_counters", "_judge", "_replying", "_routes", "_trusted")
 
     def __init__(
         self,
         config: ResolverConfig,
+        routes: Routes,
         asking: Asking,
         judge: Judge,
         askers: Askers,
@@ -37,6 +40,10 @@ class Forwarding:
         counters: Counters,
     ) -> None:
         self._config = config
+        self._routes = routes
+        self._trusted = tuple(
+            isinstance(one, SecureEndpoint) or ipaddress.ip_address(one.address).is_loopback for one in routes.servers
+        )
         self._asking = asking
         self._judge = judge
         self._askers = askers
@@ -46,7 +53,7 @@ class Forwarding:
     def _question(self, query: Query) -> Question:
         asked = random_case(query.name) + query.question[-4:]
         message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
-        return Question(query.key, query.name, query.qtype, query.do, message)
+        return Question(query.key, query.name, query.qtype, query.do, message, self._routes.find(query.name).servers)
 
     def refresh(self, query: Query, now: float, output: Output) -> None:
         """Ask for what is known and soon over, so that nobody waits for it."""
@@ -123,7 +130,8 @@ class Forwarding:
                 self._try_again(question, server, now, halves, output, blame=reply.rcode != wire.SERVFAIL)
             else:
                 self._asking.worked(question, server, now)
-                answer = self._judge.learn(question.key, reply, now)
+                reply.ad = reply.ad and self._trusted[server]
+                answer = self._judge.learn(question.key, question.name, reply, now)
                 self._tell(question, answer, now, halves, output)
 
     def unreachable(self, serials: Iterable[int], now: float, halves: list[bytes], output: Output) -> None:
@@ -137,7 +145,7 @@ class Forwarding:
             question, server, _ = one
             if question.serial != serial:
                 self._asking.failed(server, now)
-            elif self._asking.others():
+            elif len(question.servers) > 1:
                 self._try_again(question, server, now, halves, output)
             else:
                 self._asking.failed(server, now)

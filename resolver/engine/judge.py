@@ -21,6 +21,7 @@ from resolver.engine.memo import NO_CAP, Finished, Memo, View
 from resolver.engine.seam import Counters
 from resolver.local import LocalRecords
 from resolver.reply import Reply
+from resolver.routes import Routes
 from resolver.wire import Query
 
 _OURS = (Action.BLOCK, Action.SYNTHESIZE)  # answered by ourselves, nobody is asked
@@ -35,12 +36,24 @@ def _nodata(verdict: Verdict) -> Verdict:
 class Judge:
     """Finished answers by question and view. The cache outlives an install; memo and views do not."""
 
-    __slots__ = ("_config", "_counters", "_designated", "_local", "_memo", "_policy", "_views", "cache", "snapshot")
+    __slots__ = (
+        "_config",
+        "_counters",
+        "_designated",
+        "_local",
+        "_memo",
+        "_policy",
+        "_routes",
+        "_views",
+        "cache",
+        "snapshot",
+    )
 
-    def __init__(self, config: ResolverConfig, counters: Counters) -> None:
+    def __init__(self, config: ResolverConfig, routes: Routes, counters: Counters) -> None:
         self._config = config
         self._counters = counters
         self._designated = Designated(config)
+        self._routes = routes
         self._memo = Memo(config.memo_entries)
         self._views: dict[int, View] = {}
         self._policy: Policy | None = None
@@ -186,6 +199,7 @@ class Judge:
             verdict.reason.kind is ReasonKind.OWN
             or view.may_be_private(query.name, self._policy)
             or (self._local is not None and self._local.holds(asked))
+            or self._routes.find(asked).forwarded
         )
         if answer.private and not private:
             reason = Reason(ReasonKind.REBINDING, entry=names.from_wire(query.name))
@@ -223,8 +237,9 @@ class Judge:
             made = rewriting.given(query, target, answer, verdict, self._policy)
         return self._finished(query, made, verdict, until, answers.LIFTED_TTL if lifted else NO_CAP, 0, latency)
 
-    def learn(self, key: bytes, reply: Reply, now: float) -> Answer:
-        """Return the answer that an upstream reply holds, and keep it for as long as it says (and settings allow)."""
+    def learn(self, key: bytes, name: bytes, reply: Reply, now: float) -> Answer:
+        """Return the answer that an upstream reply to the question for `name` holds, and keep it for as long as it says
+        (and settings allow)."""
         config = self._config
         cap = config.max_ttl
         if reply.negative_ttl is not None:
@@ -247,7 +262,7 @@ class Judge:
             now,
             now + lifetime,
             aliases=reply.aliases,
-            private=reply.private,
+            private=reply.private and not self._routes.find(name).forwarded,
             usable_until=now + lifetime + answers.STALE_FOR,
         )
         if lifetime > 0:

@@ -191,13 +191,11 @@ def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, u
         finished.variants.append((view.fast, rest, fast))
 
 
-def remember(
-    query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float, size: int, trust_ad: bool
-) -> None:
+def remember(query: Query, finished: Finished, view: View, rest: bytes, body: bytes, until: float, size: int) -> None:
     """Put the answer to a plain UDP `query` into the first level, without a cookie, so that it serves everybody. `rest`
     is the query without its id, `body` the answer's as it is until `until`, `size` our own EDNS size."""
     answer = finished.answer
-    tail = assemble(query, answer, body, min(query.size, size), size, trust_ad)
+    tail = assemble(query, answer, body, min(query.size, size), size)
     if tail[0] & wire.TC >> 8:  # not for everybody: a client comes back over TCP with the same bytes
         return
     opt = 0

@@ -10,13 +10,12 @@ Owns no socket and no clock; `now` is in seconds since 1970. A question goes thr
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 
 from blocklists.snapshot import Snapshot
 from resolver import answers, querylog, wire
 from resolver.answers import Answer
-from resolver.config import ResolverConfig, SecureEndpoint
+from resolver.config import ResolverConfig
 from resolver.cookies import CLIENT
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking
@@ -25,6 +24,7 @@ from resolver.engine.judge import Judge
 from resolver.engine.memo import put_cookie, remember
 from resolver.engine.replying import Replying
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
+from resolver.routes import Routes
 from resolver.wire import Query, WireError
 
 _META = frozenset({wire.OPT, wire.TSIG, wire.TKEY})
@@ -37,16 +37,14 @@ class Engine:
     def __init__(self, config: ResolverConfig) -> None:
         self._config = config
         self._counters = Counters()
-        self._judge = Judge(config, self._counters)
-        self._asking = Asking(
-            len(config.upstreams), config.upstream_timeout, config.upstream_tries, config.max_inflight
-        )
+        routes = Routes(config)
+        self._judge = Judge(config, routes, self._counters)
+        self._asking = Asking(len(routes.servers), config.upstream_timeout, config.upstream_tries, config.max_inflight)
         self._askers = Askers(config, self._judge, self._counters)
-        self._trust_ad = all(
-            isinstance(one, SecureEndpoint) or ipaddress.ip_address(one.address).is_loopback for one in config.upstreams
+        self._replying = Replying(config, self._askers, self._counters)
+        self._forwarding = Forwarding(
+            config, routes, self._asking, self._judge, self._askers, self._replying, self._counters
         )
-        self._replying = Replying(config, self._askers, self._counters, self._trust_ad)
-        self._forwarding = Forwarding(config, self._asking, self._judge, self._askers, self._replying, self._counters)
         self._sources: list[Source] = []
         self._now = 0.0
         self._version = 0
@@ -178,7 +176,7 @@ class Engine:
         body, until = finished.body(now)
         tail = self._replying.assembled(query, finished.answer, body, source, client, now)
         if finished.hits and query.plain and not source.stream and until > now:
-            remember(query, finished, view, data[2:], body, until, self._config.udp_size, self._trust_ad)
+            remember(query, finished, view, data[2:], body, until, self._config.udp_size)
         self._replying.note(finished, client, halves)
         return tail
 

@@ -14,13 +14,12 @@ from resolver.wire import Query
 class Replying:
     """Puts an answer behind a client's own header and question, in the size that it can take, with its options."""
 
-    __slots__ = ("_askers", "_config", "_counters", "_trust_ad")
+    __slots__ = ("_askers", "_config", "_counters")
 
-    def __init__(self, config: ResolverConfig, askers: Askers, counters: Counters, trust_ad: bool) -> None:
+    def __init__(self, config: ResolverConfig, askers: Askers, counters: Counters) -> None:
         self._config = config
         self._askers = askers
         self._counters = counters
-        self._trust_ad = trust_ad
 
     def assembled(self, query: Query, answer: Answer, body: bytes, source: Source, client: Client, now: float) -> bytes:
         """Return what follows the id in the reply; `body` is the answer's as it is at `now`."""
@@ -32,7 +31,7 @@ class Replying:
         if query.keepalive and source.stream:
             options += wire.option(wire.KEEPALIVE, int(self._config.tcp_idle * 10).to_bytes(2, "big"))
         block = answers.PADDED_TO if query.padded and source.secret else 1
-        return answers.assemble(query, answer, body, limit, size, self._trust_ad, options, block)
+        return answers.assemble(query, answer, body, limit, size, options, block)
 
     def failed(self, query: Query, answer: Answer, source: Source, client: Client, now: float) -> bytes:
         """Return what follows the id in a reply without records."""

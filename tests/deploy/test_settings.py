@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from blocklists import names
 from deploy.commands.up import environment_of
 from deploy.oidc import BadSecretFile, oidc_config
 from deploy.settings import (
@@ -17,7 +18,7 @@ from deploy.settings import (
     resolver_config,
     system_upstreams,
 )
-from resolver.config import Endpoint, SecureEndpoint
+from resolver.config import Endpoint, Forward, SecureEndpoint
 
 
 def test_nothing_at_all_is_a_working_configuration() -> None:
@@ -37,6 +38,39 @@ def test_the_environment_beats_the_file(tmp_path: Path, monkeypatch: pytest.Monk
     assert (told.workers, told.udp_size) == (3, 1400)
     assert told.upstreams == (Endpoint("127.0.0.1", 5353), Endpoint("::1", 53))
     assert portal_config(settings).port == 9000
+
+
+def test_forwarded_zones_are_names_or_networks_each_with_its_servers(tmp_path: Path) -> None:
+    path = tmp_path / "schoolgate.toml"
+    path.write_text(
+        '[resolver.forward]\n"Corp.district.example." = ["10.0.0.10", "tls://dc2@10.0.0.11"]\n'
+        '"172.16.0.0/16" = ["10.0.0.10"]\n"fd00::/8" = ["[fd00::10]:5353"]\n'
+    )
+    first = (Endpoint("10.0.0.10", 53), SecureEndpoint("10.0.0.11", 853, "dc2"))
+    assert resolver_config(load_settings(path)).forward == (
+        Forward(names.to_wire("corp.district.example"), first),
+        Forward(names.to_wire("16.172.in-addr.arpa"), first[:1]),
+        Forward(names.to_wire("d.f.ip6.arpa"), (Endpoint("fd00::10", 5353),)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('"corp.example" = ["nowhere"]', "is not an address"),
+        ('"corp.example" = []', "name at least one server"),
+        ('"corp.example" = ["10.0.0.1"]\n"Corp.example." = ["10.0.0.2"]', "stands twice"),
+        ('"10.0.0.0/12" = ["10.0.0.1"]', "multiple of 8 bits"),
+        ('"10.0.0.1/8" = ["10.0.0.1"]', "has host bits set"),
+        ('"a..b" = ["10.0.0.1"]', "empty part"),
+    ],
+)
+def test_a_forwarded_zone_that_cannot_be_is_said(tmp_path: Path, line: str, said: str) -> None:
+    path = tmp_path / "schoolgate.toml"
+    path.write_text(f"[resolver.forward]\n{line}\n")
+    with pytest.raises(BadSettings, match=said) as caught:
+        load_settings(path)
+    assert "resolver.forward" in str(caught.value)
 
 
 def test_all_mistakes_are_told_at_once_each_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from tests.support import make_policy
 def blocked(reason: Reason, name: str = "www.facebook.com", style: AnswerStyle = AnswerStyle.NXDOMAIN) -> object:
     query = read_query(ask(name, use_edns=0))
     answer = answers.blocked(query, Verdict(Action.BLOCK, reason, style), make_policy(version=9))
-    return read(b"\0\0" + answers.assemble(query, answer, answer.body, 1232, 1232, trust_ad=False))
+    return read(b"\0\0" + answers.assemble(query, answer, answer.body, 1232, 1232))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_a_long_text_is_cut_at_the_end_of_a_character() -> None:
 def test_truncation_keeps_question_and_opt_and_nothing_else() -> None:
     query = read_query(ask(use_edns=0, want_dnssec=True, flags=wire.RD | wire.CD))
     answer = answers.Answer(0, 1, 0, bytes(2000), (), (), True, 0.0, 0.0)
-    message = read(b"\0\0" + answers.assemble(query, answer, answer.body, 1232, 1232, trust_ad=True))
+    message = read(b"\0\0" + answers.assemble(query, answer, answer.body, 1232, 1232))
     assert message.flags == wire.QR | wire.TC | wire.RD | wire.RA | wire.CD
     assert (len(message.question), message.answer, message.opt is not None) == (1, [], True)

@@ -15,7 +15,7 @@ import dns.message
 import dns.query
 import pytest
 
-from resolver.config import Endpoint, ResolverConfig
+from resolver.config import Endpoint, Forward, ResolverConfig
 from resolver.control import NotRunning, ask
 from resolver.enrolment import enrol
 from resolver.rereading import renewed
@@ -55,6 +55,14 @@ def test_an_upstream_that_is_ourselves_is_refused_while_it_runs_too() -> None:
     wanted = replace(CONFIG, upstreams=(Endpoint("127.0.0.1", 5300),))
     config, said = renewed(CONFIG, lambda: wanted, (Endpoint("0.0.0.0", 5300),))
     assert config is CONFIG and "is this resolver itself" in said
+
+
+def test_a_forwarded_zone_that_asks_ourselves_is_refused_too() -> None:
+    wanted = replace(CONFIG, forward=(Forward(b"\4corp\0", (Endpoint("127.0.0.1", 5300),)),))
+    config, said = renewed(CONFIG, lambda: wanted, CONFIG.listen)
+    assert config is CONFIG and "is this resolver itself" in said
+    elsewhere = replace(CONFIG, forward=(Forward(b"\4corp\0", (Endpoint("127.0.0.1", 5301),)),))
+    assert renewed(CONFIG, lambda: elsewhere, CONFIG.listen) == (elsewhere, "")
 
 
 def test_a_running_node_takes_new_settings_without_a_restart_and_refuses_wrong_ones(tmp_path: Path) -> None:

@@ -5,17 +5,29 @@ The topologies of `docs/topologies.md` that exist; each client has an address of
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
+from click.testing import CliRunner
 
 from blocklists.policy import Audience
+from deploy.cli import main
+from resolver.enrolment import enrol
 from resolver.tally import read
 from tests.portal.gatehouse import free_port
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
+from tests.resolver.messages import reply
 from tests.resolver.node import QUERY, Node, none_alive
+from tests.resolver.sockets import Upstream
 from tests.support import group
 
 BLOCKS = ("social-media",)
@@ -65,3 +77,73 @@ def test_clients_are_known_by_network_by_asked_address_or_not_at_all(tmp_path: P
         children = node.pids("")
         node.stop()
         none_alive(children)
+
+
+DOMAIN = "corp.district.example"
+ZONE = {
+    f"_ldap._tcp.dc._msdcs.{DOMAIN}": f"SRV 0 100 389 dc1.{DOMAIN}.",
+    f"dc1.{DOMAIN}": "A 10.0.0.10",
+    "10.0.0.10.in-addr.arpa": f"PTR dc1.{DOMAIN}.",
+    "www.example.com": "A 192.0.2.80",
+}
+
+
+def answering(query: bytes, tcp: bool) -> list[bytes]:
+    """A domain controller, or the outside world: whoever is asked knows all of `ZONE`."""
+    name = dns.message.from_wire(query).question[0].name.to_text().lower().rstrip(".")
+    return [reply(query, f"{name}. 300 {ZONE[name]}")] if name in ZONE else [reply(query, rcode="NXDOMAIN")]
+
+
+def asked(server: Upstream) -> set[str]:
+    return {dns.message.from_wire(query).question[0].name.to_text().lower() for query, _, _ in list(server.seen)}
+
+
+def test_the_zones_of_active_directory_go_to_its_servers_and_to_nobody_else(tmp_path: Path, portal: FakePortal) -> None:
+    controllers = [Upstream(answering), Upstream(answering)]
+    world = Upstream(answering)
+    port = free_port()
+    file = tmp_path / "schoolgate.toml"
+    servers = ", ".join(f'"{one.endpoint}"' for one in controllers)
+    file.write_text(f'''
+data = "{tmp_path}"
+[resolver]
+listen = ["127.0.0.1:{port}"]
+upstreams = ["{world.endpoint}"]
+workers = 1
+[resolver.forward]
+"{DOMAIN}" = [{servers}]
+"10.0.0.0/8" = [{servers}]
+''')
+    enrol(portal.url, portal.token, "edison", ["edison"], tmp_path / "node")
+    root = Path(__file__).parents[2]
+
+    def run(*words: str) -> str:
+        return CliRunner().invoke(main, [*words, "--config", str(file)]).output
+
+    def answer(name: str, qtype: str) -> dns.message.Message:
+        return dns.query.udp(dns.message.make_query(name, qtype), "127.0.0.1", port=port, timeout=20)
+
+    command = [sys.executable, "-m", "deploy.cli", "resolver", "--config", str(file)]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL) as node:
+        try:
+            offer = portal.publish(1, base_of("instagram.com"))
+            until(lambda: portal.acked(offer), 60)
+            for name, data in ZONE.items():
+                kind, _, value = data.partition(" ")
+                assert str(answer(name, kind).answer[0][0]) == value
+            assert answer("www.instagram.com", "A").rcode() == dns.rcode.NXDOMAIN
+            assert asked(world) == {"www.example.com."}
+            says = run("explain", f"dc1.{DOMAIN}", "--client", "127.0.0.1")
+            assert f"is asked of {controllers[0].endpoint}, {controllers[1].endpoint} (forwarded zone {DOMAIN})" in says
+            assert f"is asked of {world.endpoint}\n" in run("explain", "www.example.com", "--client", "127.0.0.1")
+            status = run("node", "status")
+            assert f"{controllers[0].endpoint}  only {DOMAIN}, 10.in-addr.arpa" in status
+            controllers[0].close()
+            assert answer(f"pc1.{DOMAIN}", "A").rcode() == dns.rcode.NXDOMAIN  # the other one answers
+            controllers[1].close()
+            assert answer(f"pc2.{DOMAIN}", "A").rcode() == dns.rcode.SERVFAIL
+            assert str(answer("www.example.com", "A").answer[0][0]) == "192.0.2.80"
+            assert asked(world) == {"www.example.com."}
+        finally:
+            os.kill(node.pid, signal.SIGTERM)
+    world.close()
