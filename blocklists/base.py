@@ -202,7 +202,8 @@ class Base:
         return None if number is None else self._values[number]
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        """Yield every entry's trie key (`names.from_key` gives its name) and the number of what it says, unordered."""
+        """Yield every entry's trie key (`names.from_key` gives its name) and the number of what it says. An entry and
+        all below it come together, it first; otherwise there is no order."""
         values = self._values
         for key, number in self._trie.iteritems():
             yield key, values[number]

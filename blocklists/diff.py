@@ -14,7 +14,7 @@ Guards (a base that trips one waits for an administrator):
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -197,6 +197,20 @@ class _Side:
         return frozenset(self.category[id] for id in lists)
 
 
+_Paths = tuple[tuple[int, ...], tuple[int, ...], int | None, int | None]  # old and new path; what old and new say
+
+
+def _with_paths(base: Base) -> Iterator[tuple[str, int, tuple[int, ...]]]:
+    """Yield each entry's key, what it says, and its path (as `Base.path`): those above an entry come before it."""
+    above: list[tuple[str, tuple[int, ...]]] = [("", ())]
+    for key, number in base.entries():
+        while not key.startswith(above[-1][0]):
+            above.pop()
+        path = (*above[-1][1], number)
+        above.append((key, path))
+        yield key, number, path
+
+
 @dataclass(frozen=True, slots=True)
 class _Turn:
     """What changes at every entry that has the same paths in both bases."""
@@ -213,18 +227,24 @@ class _Tally:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._examples: dict[str, list[str]] = {}
+        self._examples: dict[str, list[str]] = {}  # keys
+        self._last: dict[str, str] = {}  # a key that is too late to be an example
 
-    def add(self, ids: Iterable[str], name: str) -> None:
+    def add(self, ids: Iterable[str], key: str) -> None:
         for id in ids:
             self.counts[id] += 1
+            if id in self._last and key > self._last[id]:
+                continue  # of a million names nearly all
             examples = self._examples.setdefault(id, [])
-            examples.append(name)
-            if len(examples) >= 64 * EXAMPLES:  # keep the first in order, not all
+            examples.append(key)
+            if len(examples) >= 4 * EXAMPLES:
                 examples[:] = sorted(examples)[:EXAMPLES]
+                self._last[id] = examples[-1]
 
     def examples(self, id: str) -> tuple[str, ...]:
-        return tuple(sorted(self._examples.get(id, ()))[:EXAMPLES])
+        """The names of the first keys, sorted."""
+        first = sorted(self._examples.get(id, ()))[:EXAMPLES]
+        return tuple(sorted(map(names.from_key, first)))
 
 
 class _Comparison:
@@ -232,49 +252,41 @@ class _Comparison:
         self._old = old
         self._new = new
         self._watched = watched
-        self._above: dict[str, list[Watched]] = {}
-        for one in watched:
-            if one.match is Match.SUBTREE:
-                self._above.setdefault(one.name, []).append(one)
         # (lists, categories) of each
         self._before = old.counts()
         self._after = new.counts()
         self._added = (_Tally(), _Tally())
         self._dropped = (_Tally(), _Tally())
-        self._turns: dict[tuple[tuple[int, ...], tuple[int, ...], int | None, int | None], _Turn] = {}
+        self._turns: dict[_Paths, _Turn] = {}
+        numbers = {said: number for number, said in enumerate(new.says)}
+        self._same = {(was, numbers.get(said)) for was, said in enumerate(old.says)}  # entries that say the same
         self._newly: list[NewlyBlocked] = []
         self._more = 0
 
     def entries(self) -> None:
         """Go through both bases once; look closer only where an entry is not the same in both."""
-        old, new = self._old, self._new
-        numbers = {said: number for number, said in enumerate(new.says)}
-        same = {(was, numbers.get(said)) for was, said in enumerate(old.says)}
-        entry = old.base.entry
-        for key, now in new.base.entries():
+        entry, path = self._old.base.entry, self._old.base.path
+        for key, now, above in _with_paths(self._new.base):
             was = entry(key)
-            if (was, now) not in same:
-                self._changed(key, was, now)
-        entry = new.base.entry
-        for key, was in old.base.entries():
+            if (was, now) not in self._same:
+                self._changed(key, (path(key), above, was, now))
+        entry, path = self._new.base.entry, self._new.base.path
+        for key, was, above in _with_paths(self._old.base):
             if entry(key) is None:
-                self._changed(key, was, None)
+                self._changed(key, (above, path(key), was, None))
 
-    def _changed(self, key: str, was: int | None, now: int | None) -> None:
-        paths = (self._old.base.path(key), self._new.base.path(key), was, now)
-        if (turn := self._turns.get(paths)) is None:
-            turn = self._turns[paths] = self._turn(*paths)
-        name = names.from_key(key)
+    def _changed(self, key: str, paths: _Paths) -> None:
+        turn = self._known_turn(paths)
         for at, gained, gone in ((0, turn.added, turn.dropped), (1, turn.fresh, turn.lost)):
             if gained:
-                self._added[at].add(gained, name)
+                self._added[at].add(gained, key)
             if gone:
-                self._dropped[at].add(gone, name)
-        if turn.fresh and self._above:
-            for above in names.ancestors(name):
-                if above != name:
-                    for one in self._above.get(above, ()):
-                        self._note(one, name, turn.fresh, turn.after)
+                self._dropped[at].add(gone, key)
+
+    def _known_turn(self, paths: _Paths) -> _Turn:
+        if (turn := self._turns.get(paths)) is None:
+            turn = self._turns[paths] = self._turn(*paths)
+        return turn
 
     def _turn(self, path: tuple[int, ...], new_path: tuple[int, ...], was: int | None, now: int | None) -> _Turn:
         old, new = self._old, self._new
@@ -288,11 +300,23 @@ class _Comparison:
         return _Turn(added, dropped, fresh, lost, after)
 
     def watched_names(self) -> None:
-        """The watched names themselves: an entry above them is found nowhere else."""
+        """The watched names themselves, for an entry above them is found nowhere else; then what lies below them."""
         for one in self._watched:
+            if one.match is Match.SUBTREE:
+                self._below(one)
             before, after = self._old.in_force(self._old.path(one.name)), self._new.in_force(self._new.path(one.name))
             if fresh := self._new.categories(after) - self._old.categories(before):
                 self._note(one, one.name, fresh, after)
+
+    def _below(self, one: Watched) -> None:
+        old, new = self._old.base, self._new.base
+        top = names.key(one.name)
+        for key in {*new.below(top), *old.below(top)} - {top}:
+            was, now = old.entry(key), new.entry(key)
+            if (was, now) not in self._same:
+                turn = self._known_turn((old.path(key), new.path(key), was, now))
+                if turn.fresh:
+                    self._note(one, names.from_key(key), turn.fresh, turn.after)
 
     def _note(self, one: Watched, name: str, categories: frozenset[str], after: frozenset[str]) -> None:
         if len(self._newly) >= MAX_NEWLY:

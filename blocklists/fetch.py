@@ -16,7 +16,7 @@ import random
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from io import BufferedWriter
@@ -60,6 +60,7 @@ class Failure(StrEnum):
     DISK = "disk"
 
 
+OF_ONE_LIST = frozenset({Failure.NOT_A_LIST, Failure.TOO_LARGE})  # another list of the same address may be better off
 _TRANSIENT = frozenset(
     {Failure.UNKNOWN_HOST, Failure.NO_CONNECTION, Failure.TIMEOUT, Failure.BUSY, Failure.CUT_SHORT, Failure.BAD_ANSWER}
 )
@@ -162,6 +163,22 @@ class Fetcher:
             if failed.code not in _TRANSIENT or attempt >= self._limits.attempts or wait is None:
                 return Failed(failed.code, failed.detail, kept, failed.status, attempt, failed.retry_after)
             self._sleep(wait)
+
+    def share(self, id: str, before: Outcome, max_bytes: int, accept: Accept) -> Outcome:
+        """Keep as list `id` what was just fetched from its address for another list, which may have failed: nobody is
+        asked twice."""
+        known = self._shelf.kept(id)
+        if isinstance(before, Failed):
+            return replace(before, kept=known)
+        of = before.kept
+        try:
+            if known is not None and known.url == of.url and known.digest == of.digest:
+                return Unchanged(self._shelf.confirm(known, of.checked_at, of.etag, of.last_modified))
+            with _translated(max_bytes), self._shelf.writing(id) as (new, file):
+                _write(_capped(self._shelf.read(of), max_bytes), file)
+                return self._keep(replace(of, id=id), new, accept)
+        except _Stop as stop:
+            return Failed(stop.failed.code, stop.failed.detail, known)
 
     def take_file(self, id: str, path: Path, max_bytes: int, accept: Accept) -> Outcome:
         """Keep a copy of the file at `path` as list `id`, by the same rules as one that was fetched."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from blocklists.formats.adblock import adblock
 from blocklists.formats.archive import collection, inflated, ut1
-from blocklists.formats.detect import HEAD, Format, detect, refuse_strangers
+from blocklists.formats.detect import HEAD, Format, detect, is_tar, refuse_strangers
 from blocklists.formats.dnsmasq import dnsmasq
 from blocklists.formats.findings import BadList, Excepted, Finding, Found, Rejected
 from blocklists.formats.lines import split
@@ -80,6 +80,8 @@ def parse(
     if head.startswith(GZIP):
         head, rest = _peek(inflated(rest))
     refuse_strangers(head)
+    if is_tar(head):
+        raise BadList(f"this is an archive; a {format} list is one file. Is it a ut1 list?")
     if format is Format.V2FLY:
         yield from v2fly(split(rest), include)
     else:

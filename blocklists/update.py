@@ -17,7 +17,7 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,14 @@ from blocklists.base import Base, ListKind
 from blocklists.bundles import bundles
 from blocklists.catalog import MAX_BYTES, MAX_NAMES, unbelievable
 from blocklists.compile import Source, compile_base, seed_sources
-from blocklists.fetch import Failed, Failure, Fetcher, Fresh, Limits, Outcome, Reach, Unchanged
+from blocklists.fetch import OF_ONE_LIST, Failed, Failure, Fetcher, Fresh, Limits, Outcome, Reach, Unchanged
 from blocklists.formats.detect import Format
 from blocklists.formats.findings import BadList
-from blocklists.parse import Intake, Parsed, parse, read_chunks, summarise
+from blocklists.parse import Intake, Parsed, parse, read_chunks
 from blocklists.policy import Match
+from blocklists.reading import Reading
 from blocklists.seed import SeedService, load_seed
-from blocklists.shelf import Shelf
+from blocklists.shelf import Kept, Shelf
 
 MOST_CHANGED = 200  # lists whose changes are told, the largest first
 _PR_SET_PDEATHSIG = 1
@@ -97,6 +98,7 @@ class _Run:
     job: Job
     say: Say
     shelf: Shelf = field(init=False)
+    readings: dict[str, Reading] = field(default_factory=dict)  # of the lists that came new in this run
 
     def __post_init__(self) -> None:
         self.shelf = Shelf(Path(self.job.shelf))
@@ -107,45 +109,55 @@ class _Run:
         reach = Reach(allow_private=self.job.private, allow_http=self.job.private)
         fetcher = Fetcher(self.shelf, reach, limits)
         by_id = {one.id: one for one in self.job.wanted}
-        fresh = False
+        brought: dict[str, Outcome] = {}  # by address: one that several lists are made from is asked once
         for at, id in enumerate(self.job.fetch):
             one = by_id[id]
             self.say({"step": f"fetching {one.title}", "done": at, "total": len(self.job.fetch)})
 
             def accept(path: Path, one: Wanted = one) -> Parsed:
-                return _believed(one, path)
+                return self._believed(one, path)
 
             if one.file:
                 outcome = fetcher.take_file(one.id, Path(one.file), one.max_bytes, accept)
                 Path(one.file).unlink(missing_ok=True)
+            elif (before := brought.get(one.url)) is not None:
+                outcome = fetcher.share(one.id, before, one.max_bytes, accept)
             else:
                 outcome = fetcher.fetch(one.id, one.url, one.max_bytes, accept)
-            fresh = fresh or isinstance(outcome, Fresh)
+                if not (isinstance(outcome, Failed) and outcome.code in OF_ONE_LIST):
+                    brought[one.url] = outcome
+            if not isinstance(outcome, Fresh):
+                self.readings.pop(one.id, None)  # it was read, and something else went wrong
             self.say({"fetched": _plain(one.id, outcome)})
-        return fresh
+        return bool(self.readings)
+
+    def _believed(self, one: Wanted, path: Path) -> Parsed:
+        """Read a new copy whole; raise `BadList` when it cannot be this list."""
+        reading = Reading(parse(read_chunks(path), _format(one), member=one.member or None), path.parent)
+        if (fault := unbelievable(one, reading.parsed)) is not None:
+            raise BadList(fault)
+        self.readings[one.id] = reading
+        return reading.parsed
+
+    def _read(self, one: Wanted, kept: Kept) -> tuple[Iterable[str], Iterable[str]]:
+        """The names and, once these are through, the exceptions of a list."""
+        if (reading := self.readings.pop(one.id, None)) is not None:
+            return reading.names(), reading.exceptions
+        intake = Intake(parse(self.shelf.read(kept), _format(one), member=one.member or None))
+        return intake.names(), _Late(intake)
 
     def build(self) -> None:
         total = len(self.job.wanted)
         sources: list[Source] = []
-        intakes: dict[str, Intake] = {}
         brought: dict[str, dict[str, SeedService]] = {}
         for one in self.job.wanted:
             kept = self.shelf.kept(one.id)
             if kept is None:
                 continue  # never fetched yet, and its failure is on the page
-            intake = intakes[one.id] = Intake(parse(self.shelf.read(kept), _format(one), member=one.member or None))
-            # The exceptions are filled while the names go through, and read after them.
+            found, exceptions = self._read(one, kept)
+            fetched_at = int(kept.fetched_at)
             sources.append(
-                Source(
-                    one.id,
-                    one.title,
-                    one.category,
-                    ListKind.LIST,
-                    intake.names(),
-                    _Late(intake),
-                    kept.digest,
-                    int(kept.fetched_at),
-                )
+                Source(one.id, one.title, one.category, ListKind.LIST, found, exceptions, kept.digest, fetched_at)
             )
             if one.member:
                 brought[one.id] = bundles(self.shelf.read(kept), one.member, one.category)
@@ -223,14 +235,6 @@ class _Late:
 
 def _format(one: Wanted) -> Format | None:
     return Format(one.format) if one.format else None
-
-
-def _believed(one: Wanted, path: Path) -> Parsed:
-    """Read a new copy whole; raise `BadList` when it cannot be this list."""
-    parsed = summarise(parse(read_chunks(path), _format(one), member=one.member or None))
-    if (fault := unbelievable(one, parsed)) is not None:
-        raise BadList(fault)
-    return parsed
 
 
 def _plain(id: str, outcome: Outcome) -> dict[str, Any]:

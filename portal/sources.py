@@ -296,9 +296,14 @@ def _wanted(view: SourceView) -> Wanted:
 
 
 def due(session: Session, now: float) -> tuple[str, ...]:
-    """Return the ids of the lists that are to be fetched now."""
-    query = select(SourceRow.id).where(SourceRow.enabled, col(SourceRow.due_at) <= int(now))
-    return tuple(session.exec(query.order_by(col(SourceRow.id))))
+    """Return the ids of the lists that are to be fetched now; with each of them those of the same address, so that a
+    collection which several lists are made from is fetched once."""
+    query = select(SourceRow).where(SourceRow.enabled).order_by(col(SourceRow.id))
+    rows = [(row, _view(row, now).url) for row in session.exec(query)]
+    asked = [(row, url) for row, url in rows if row.due_at is not None and row.due_at <= int(now)]
+    urls = {url for _, url in asked if url}
+    ids = {row.id for row, _ in asked}
+    return tuple(row.id for row, url in rows if row.id in ids or url in urls)
 
 
 def fetched(session: Session, now: float, outcome: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ class Format(StrEnum):
     DNSMASQ = "dnsmasq"
     RPZ = "rpz"
     V2FLY = "v2fly"
-    UT1 = "ut1"  # a tar.gz of folders with a `domains` file each
+    UT1 = "ut1"  # a tar, or tar.gz, of folders with a `domains` file each
 
 
 _PAGE = re.compile(
@@ -59,7 +59,7 @@ _SIGNS = (
 
 def refuse_strangers(head: bytes) -> None:
     """Return when `head`, the first bytes of a file, may begin a list; raise `BadList` naming what it is instead."""
-    if head.startswith(GZIP):
+    if head.startswith(GZIP) or is_tar(head):
         return
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadList("this is UTF-16 text; a list is UTF-8")
@@ -77,10 +77,15 @@ def refuse_strangers(head: bytes) -> None:
         raise BadList("this is a binary file, not a list")
 
 
+def is_tar(head: bytes) -> bool:
+    """True for a tar archive that is not compressed (POSIX.1-1988 ustar, and GNU's)."""
+    return head[257:262] == b"ustar"
+
+
 def detect(head: bytes) -> Format:
     """Return the format of a list by its first bytes; raise `BadList` when it is no list or its format is not clear."""
     refuse_strangers(head)
-    if head.startswith(GZIP):
+    if head.startswith(GZIP) or is_tar(head):
         return Format.UT1
     lines = head.removeprefix(_BOM)[:HEAD].split(b"\n")
     if len(lines) > 1 and len(head) >= HEAD:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from blocklists import names
 from blocklists.base import Base
-from blocklists.diff import Change, Difference, Guard, Watch, Watched, compare, judge
+from blocklists.diff import Change, Difference, Guard, Watch, Watched, _with_paths, compare, judge
 from blocklists.policy import Match
 from tests.support import make_base
 
@@ -208,3 +208,12 @@ def test_every_change_is_one_that_asking_both_bases_shows(
         before = {category[id] for id in in_force(old, blocked.name)}
         after = {category[id] for id in in_force(new, blocked.name)}
         assert set(blocked.categories) <= after - before
+
+
+def test_the_paths_of_one_pass_are_those_of_single_look_ups() -> None:
+    labels = ("a", "b.a", "c.b.a", "a-b", "a_b", "1")
+    deep = [f"{label}.{above}" for above in (*NAMES, "example") for label in labels]
+    base = make_base({"adult/one": [*NAMES, *deep[::3]], "social-media/two": deep}, {"three": deep[1::4]})
+    found = list(_with_paths(base))
+    assert len(found) == base.keys > 50
+    assert all(path == base.path(key) and path[-1] == number for key, number, path in found)

@@ -20,7 +20,7 @@ from blocklists.formats.findings import MAX_LINE, BadList, Excepted, Found, Reje
 from blocklists.formats.lines import split
 from blocklists.names import BadName
 from blocklists.parse import Intake, summarise
-from tests.blocklists.list_dumps import FOLDER, SAMPLES, dump, dump_sample, format_of
+from tests.blocklists.list_dumps import FOLDER, SAMPLES, UT1, compiled, dump, dump_sample, findings_of, format_of
 
 LINE_FORMATS = [format for format in Format if format is not Format.UT1]
 SYNTAX = st.sampled_from(
@@ -52,9 +52,10 @@ def tar(**files: bytes) -> bytes:
 # ---- Formats ----
 
 
-@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_a_sample_list_says_what_its_golden_dump_says(path: Path) -> None:
+@pytest.mark.parametrize("path", [*SAMPLES, UT1], ids=lambda path: path.stem)
+def test_a_sample_list_and_its_base_say_what_their_golden_dumps_say(path: Path) -> None:
     assert dump_sample(path) == path.with_suffix(".golden").read_text(encoding="utf-8")
+    assert compiled(findings_of(path)) == path.with_suffix(".base").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
@@ -93,6 +94,13 @@ def test_a_ut1_archive_gives_the_names_of_its_domains_files_and_says_that_urls_a
         "! 3: com — this is a whole top-level domain or a single word; a list names sites",
         "! 0: social_networks/urls — this file is about addresses of pages; DNS carries names only",
     ]
+
+
+def test_an_archive_need_not_be_compressed() -> None:
+    packed = tar(adult__domains=b"one.example.com\n")
+    assert read(gzip.decompress(packed)) == read(packed) == "+ one.example.com\n"
+    with pytest.raises(BadList, match="this is an archive"):
+        read(gzip.decompress(packed), Format.HOSTS)
 
 
 def test_links_and_folders_in_an_archive_are_not_followed() -> None:
@@ -378,7 +386,8 @@ def test_an_intake_reads_no_further_than_it_is_asked() -> None:
 
 def test_the_sample_folder_is_complete() -> None:
     assert {format_of(path) for path in SAMPLES} == set(LINE_FORMATS)
-    assert {path.stem for path in FOLDER.glob("*.golden")} == {path.stem for path in SAMPLES}
+    for kind in ("*.golden", "*.base"):
+        assert {path.stem for path in FOLDER.glob(kind)} == {path.stem for path in (*SAMPLES, UT1)}
 
 
 def test_an_exception_is_never_a_name() -> None:

@@ -141,7 +141,7 @@ def nameservers(folder: Path, zones: Path, upstream: int) -> Iterator[NameServer
             with (folder / f"{name}.log").open("w") as log:
                 started.append(subprocess.Popen([str(program(command[0])), *command[1:]], stdout=log, stderr=log))
             if name == "knot":
-                until(lambda: _serves(knot), 15, f"Knot\n{found.said()}")
+                until(lambda: _serves(knot), 90, f"Knot\n{found.said()}")
         yield found
     finally:
         for process in started:

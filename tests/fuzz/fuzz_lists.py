@@ -1,4 +1,5 @@
-"""`python -m tests.fuzz.fuzz_lists N [SEED]`: N damaged lines for every list format, and N/1,000 damaged archives.
+"""`python -m tests.fuzz.fuzz_lists N [SEED]`: N damaged lines for every list format (UT1: in archives), and N/1,000
+damaged archives.
 
 Each line has to end as a name, an exception, a rejection or nothing; anything else raised is a fault. Ends with the
 number of outcomes of each format, or with the input that raised.
@@ -87,6 +88,21 @@ def one_format(found: Counter[str], format: Format, data: bytes) -> None:
         raise
 
 
+def archived_lines(count: int, rng: random.Random) -> Counter[str]:
+    """Whole archives whose files hold damaged lines."""
+    found: Counter[str] = Counter()
+    sample = (SAMPLES[0].parent / "domains.txt").read_bytes().splitlines()
+    for _ in range(0, count, BATCH):
+        data = b"\n".join(damage(rng, rng.choice(sample), sample) for _ in range(BATCH))
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as file:
+            info = tarfile.TarInfo("x/domains")
+            info.size = len(data)
+            file.addfile(info, io.BytesIO(data))
+        one_format(found, Format.UT1, out.getvalue())
+    return found
+
+
 def archives(count: int, rng: random.Random) -> Counter[str]:
     found: Counter[str] = Counter()
     out = io.BytesIO()
@@ -113,7 +129,7 @@ def archives(count: int, rng: random.Random) -> Counter[str]:
 def run(count: int, seed: int = 0) -> Counter[str]:
     """Feed `count` lines to every sample's format; raise whatever is undeclared."""
     rng = random.Random(seed)
-    return lines(count, rng) + archives(max(1, count // 1000), rng)
+    return lines(count, rng) + archived_lines(count, rng) + archives(max(1, count // 1000), rng)
 
 
 if __name__ == "__main__":

@@ -194,3 +194,25 @@ def test_an_uploaded_file_is_a_list_too(house: House) -> None:
     house.job.run_once()
     assert house.listed("play.example.org") == ["games"]
     assert house.source("games").due_at is None
+
+
+def test_lists_of_one_address_are_fetched_once_each_with_its_own_outcome(house: House) -> None:
+    house.server.answers["/one"] = ok(NAMES)
+    with transaction(house.engine) as session:
+        for id in ("first", "second"):
+            draft = SourceDraft(id, id, "social-media", house.server.url("/one"))
+            sources.add(session, AMIR, house.now, draft, private=True)
+    house.job.run_once()
+    assert house.listed("site1.example.net") == ["first", "second"]
+    assert len(house.server.asked) == 1
+    house.now += 30 * 86_400
+    house.server.answers["/one"] = ok(NAMES + b"more.example.net\n")
+    with transaction(house.engine) as session:
+        sources.fetch_now(session, AMIR, house.now, "second")  # the other list comes along
+    house.job.run_once()
+    assert house.listed("more.example.net") == ["first", "second"]
+    assert len(house.server.asked) == 2
+    house.server.answers["/one"] = [ok(b"<html>no list</html>")]
+    house.work()
+    assert [house.source(id).error_code for id in ("first", "second")] == ["not-a-list", "not-a-list"]
+    assert house.listed("more.example.net") == ["first", "second"]
