@@ -16,11 +16,11 @@ from sqlmodel import Session, col, func, select
 
 from blocklists import names
 from blocklists.policy import Audience, Switch
-from portal import access, audit, district, rule_book
+from portal import access, audit, delivery, district, rule_book
 from portal.access import Actor
 from portal.errors import FieldError, Invalid
 from portal.fields import Mistakes
-from portal.models.delivery import Node
+from portal.models.delivery import Node, Publication
 from portal.models.district import ClientGroup, District, Site
 from portal.models.people import User
 from portal.models.words import Role
@@ -186,7 +186,7 @@ def checklist(session: Session, actor: Actor, now: float) -> tuple[Point, ...]:
     observed = sum(group.observe_until is not None and group.observe_until > now for group in groups)
     answer = {None: "Not answered: no.", True: "Answered: yes.", False: "Answered: no."}[row.staff_social_media]
     return (
-        Point("administrator", "The first administrator", "", administrators, "/district"),
+        Point("administrator", "The first administrator", "", administrators, "/people"),
         Point("settings", "Name, time zone, service desk, terms", "", row.settled_at is not None, "/set-up#settings"),
         Point(
             "staff",
@@ -202,16 +202,39 @@ def checklist(session: Session, actor: Actor, now: float) -> tuple[Point, ...]:
             bool(groups),
             "/set-up/sites",
         ),
-        Point("desk", "Somebody who decides requests", _count(reviewers, "reviewer"), reviewers > 0, "/district"),
+        Point(
+            "desk",
+            "Somebody who decides requests",
+            _count(reviewers, "reviewer"),
+            reviewers > 0,
+            f"/people/new?role={Role.REVIEWER}",
+        ),
         Point("resolver", "A resolver that is enrolled", _count(nodes, "resolver"), nodes > 0, "/nodes"),
         Point(
             "enforce",
             "Every group enforced",
-            f"{observed} of {len(groups)} only observed",
+            f"{observed} of {_count(len(groups), 'group')} only observed" if groups else "no group yet",
             bool(groups) and not observed,
             "/set-up#observed",
         ),
+        Point("in-force", "In force on every resolver", *_in_force(session), "/nodes"),
     )
+
+
+def is_set_up(session: Session, actor: Actor, now: float) -> bool:
+    """True once every point was done that stays done; whether the newest policy is everywhere is asked every day."""
+    return district.get(session).demo or all(
+        point.done for point in checklist(session, actor, now) if point.id != "in-force"
+    )
+
+
+def _in_force(session: Session) -> tuple[str, bool]:
+    """How far the newest policy has come, in words, and whether it is everywhere and nothing waits behind it."""
+    nodes = [view for view in delivery.node_views(session) if view.retired_at is None]
+    waits = session.exec(select(Publication.id).where(col(Publication.version).is_(None)).limit(1)).first()
+    there = sum(not view.behind for view in nodes)
+    said = f"on {there} of {_count(len(nodes), 'resolver')}" + ("; a change is on its way" if waits else "")
+    return said, bool(nodes) and there == len(nodes) and waits is None
 
 
 def observe(session: Session, actor: Actor, now: float, group_ids: tuple[str, ...], days: int, reason: str) -> int:

@@ -102,10 +102,11 @@ def require_codes(visit: SentForm) -> Response:
 
 
 @router.get("/people/new")
-def new(visit: PersonVisit) -> Response:
+def new(visit: PersonVisit, role: str = "") -> Response:
+    """`role`: ticked beside what every employee is."""
     access.require(access.may_administer(visit.actor), _ONLY)
     with visit.reading() as session:
-        return _new(visit, session, Form(forms.of(roles=[Role.REQUESTER])))
+        return _new(visit, session, Form(forms.of(roles=[Role.REQUESTER, role])))
 
 
 @router.post("/people/new")

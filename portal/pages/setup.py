@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
 from sqlmodel import Session
+from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from blocklists.clients import parse_address
-from portal import access, district, setup, site_import
+from portal import access, district, sessions, setup, site_import
 from portal.errors import Invalid
 from portal.pages import cards, forms
 from portal.pages.explain import title
@@ -47,14 +50,14 @@ def save(visit: SentForm) -> Response:
     except Invalid as error:
         with visit.reading() as session:
             return _page(visit, session, forms.refused(visit.typed, error), error.status)
-    return go("/set-up")
+    return go("/set-up#checklist")
 
 
 @router.post("/set-up/staff")
 def answer(visit: SentForm) -> Response:
     with visit.writing() as session:
         setup.answer_staff_social_media(session, visit.actor, visit.now, visit.value("answer") == "yes")
-    return go("/set-up#staff")
+    return go("/set-up#checklist")
 
 
 @router.post("/set-up/observed")
@@ -74,7 +77,7 @@ def switch(visit: SentForm) -> Response:
     except Invalid as error:
         with visit.reading() as session:
             return _page(visit, session, forms.refused(visit.typed, error), error.status)
-    return go("/set-up#observed")
+    return go("/set-up#checklist")
 
 
 def _page(visit: SignedVisit, session: Session, form: Form | None = None, status: int = 200) -> Response:
@@ -92,13 +95,15 @@ def _page(visit: SignedVisit, session: Session, form: Form | None = None, status
     )
     shown = Form(typed) if form is None else Form({**typed, **form.typed}, form.errors, form.title)
     columns = [[*shown.values(one), *[""] * _TERMS][:8] for one in ("term", "term_from", "term_to")]
+    points = setup.checklist(session, visit.actor, visit.now)
     views = district.groups(session)
     observed = [view for view in views if (view.group.observe_until or 0) > visit.now]
     return visit.page(
         session,
         "district/setup.html",
         status,
-        points=setup.checklist(session, visit.actor, visit.now),
+        points=points,
+        next_point=next((point for point in points if not point.done), None),
         row=row,
         terms=list(zip(*columns, strict=True))[: max(_TERMS, len(row.terms) + 1)],
         groups=[
@@ -117,23 +122,35 @@ def sites(visit: PersonVisit, client: str = "") -> Response:
         return _sites(visit, session, Form(forms.of(client=client)))
 
 
+async def _sent(request: Request) -> dict[str, list[str]]:
+    """What was typed; a chosen file takes the place of a pasted one. The guard has bounded the whole."""
+    async with request.form(max_files=1, max_fields=10) as data:
+        typed = forms.typed(data)
+        file = data.get("file")
+        if isinstance(file, UploadFile) and (content := await file.read()):
+            typed["csv"] = [content.decode("utf-8-sig", "replace")]
+        return typed
+
+
 @router.post("/set-up/sites")
-def import_sites(visit: SentForm) -> Response:
+def import_sites(visit: PersonVisit, typed: Annotated[dict[str, list[str]], Depends(_sent)]) -> Response:
     """Dry run, or import."""
-    text = visit.value("csv")
+    assert visit.signed_in is not None
+    sessions.check_csrf(visit.signed_in, typed.get("csrf", [""])[0])
+    text = typed.get("csv", [""])[0]
     try:
-        if visit.value("action") == "import":
+        if typed.get("action") == ["import"]:
             with visit.writing() as session:
                 site_import.run(session, visit.actor, visit.now, text)
-            return go("/set-up")
+            return go("/set-up#checklist")
         with visit.writing() as session:
             report = site_import.dry_run(session, visit.actor, visit.now, text)
     except Invalid as error:
         with visit.reading() as session:
             lines = tuple(f"{one.field}: {one.message}" for one in error.errors)
-            return _sites(visit, session, Form(visit.typed), error.status, lines=lines)
+            return _sites(visit, session, Form(typed), error.status, lines=lines)
     with visit.reading() as session:
-        return _sites(visit, session, Form(visit.typed), report=report)
+        return _sites(visit, session, Form(typed), report=report)
 
 
 def _sites(

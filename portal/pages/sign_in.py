@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from fastapi import APIRouter
-from sqlmodel import Session
+from sqlmodel import Session, select
 from starlette.responses import Response
 
-from portal import access, demo, identities, sessions, signing_in
+from portal import access, demo, identities, sessions, setup, signing_in
 from portal.access import Actor
 from portal.errors import FieldError, Forbidden, Refused
 from portal.models.people import User
@@ -33,7 +33,11 @@ class _Sample:
 @router.get("/")
 def home(visit: web.PersonVisit) -> Response:
     """Where each role has work to do."""
-    return go(start_page(visit.actor))
+    if not access.may_administer(visit.actor):
+        return go(start_page(visit.actor))
+    with visit.reading() as session:
+        started = setup.is_set_up(session, visit.actor, visit.now)
+    return go(start_page(visit.actor) if started else "/set-up")
 
 
 def start_page(actor: Actor) -> str:
@@ -182,6 +186,7 @@ def page(visit: Visit, session: Session, form: Form, wanted: str, status: int = 
         refusal=refusal,
         accounts=samples,
         provider=None if visit.wired.config.oidc is None else identities.name_of(visit.wired.config.oidc),
+        first_run=session.exec(select(User.id).limit(1)).first() is None,
         next=web.safe_next(wanted),
         csrf=token,
     )

@@ -63,6 +63,7 @@ class District:
     web: int
     upstream: int
     workers: int = 2
+    demo: bool = True
     process: subprocess.Popen[str] | None = None
     output: Path = field(init=False)
 
@@ -74,9 +75,10 @@ class District:
         return f"http://127.0.0.1:{self.web}"
 
     def start(self, *more: str) -> None:
-        """Run `schoolgate up --demo` and return when it says that it is up."""
+        """Run `schoolgate up` (with `--demo`) and return when it says that it is up."""
         words = [
-            *("up", "--demo", "--data", str(self.data), "--dns", f"127.0.0.1:{self.dns}"),
+            *("up", *(("--demo",) if self.demo else ())),
+            *("--data", str(self.data), "--dns", f"127.0.0.1:{self.dns}"),
             *("--web", f"127.0.0.1:{self.web}", "--upstream", f"127.0.0.1:{self.upstream}"),
             *("--workers", str(self.workers), *more),
         ]
@@ -155,9 +157,9 @@ def child_running(parent: int, word: str) -> int:
 
 
 @contextlib.contextmanager
-def district(folder: Path, upstream: int, workers: int = 2) -> Iterator[District]:
+def district(folder: Path, upstream: int, workers: int = 2, demo: bool = True) -> Iterator[District]:
     """Start a district in `folder`, on ports of its own; stop it at the end, whatever happened."""
-    made = District(folder / "data", free_port(), free_port(), upstream, workers)
+    made = District(folder / "data", free_port(), free_port(), upstream, workers, demo)
     try:
         made.start()
         yield made

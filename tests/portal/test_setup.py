@@ -121,7 +121,7 @@ def test_observing_ends_when_it_is_enforced_and_comes_back_only_with_a_reason(de
         assert setup.observe(session, desk.amir, NOW, ("edison/staff",), 7, "A new wing") == 1
         assert district.group(session, "edison/staff").group.observe_until == NOW + 7 * 86_400
         points = {point.id: point for point in setup.checklist(session, desk.amir, NOW)}
-        assert (points["enforce"].done, points["enforce"].about) == (False, "1 of 10 only observed")
+        assert (points["enforce"].done, points["enforce"].about) == (False, "1 of 10 groups only observed")
         assert setup.enforce(session, SYSTEM, NOW, ("edison/staff",)) == 1
         assert all(setup.checklist(session, desk.amir, NOW)[at].done == (at in (0, 3, 4, 6)) for at in range(7))
 
