@@ -28,7 +28,7 @@ from pathlib import Path
 
 from resolver import durable
 from resolver.children import receive, send
-from resolver.pseudonyms import Pseudonyms, pseudonymised
+from resolver.pseudonyms import Pseudonyms
 from resolver.querylog import BadRecord, BadRing, Record, Ring, decode
 from resolver.tally import Seen, Tally
 
@@ -134,7 +134,7 @@ class Writer:
                 continue
             try:
                 self._pseudonyms.turn(now)
-                body, records = pseudonymised(data, self._pseudonyms.of, seen)
+                body, records = self._pseudonyms.turned(data, seen)
             except BadRecord as error:
                 self.counters.damaged += 1
                 self.error = f"a ring held what is no record: {error}"

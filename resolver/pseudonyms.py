@@ -20,6 +20,7 @@ from resolver.querylog import BadRecord
 SIZE = 12  # bytes of a pseudonym
 KEY_SIZE = 32
 REMEMBERED = 100_000  # clients
+REMEMBERED_RECORDS = 16_384
 _BLOCK = struct.Struct("<IIdQ")
 _FIXED = 17  # octets between a record's name and its three last texts
 
@@ -32,6 +33,7 @@ class Pseudonyms:
         self._month = ""
         self._key = b""
         self._known: dict[bytes, bytes] = {}
+        self._records = _Turned(self.of)
 
     def of(self, client: bytes) -> bytes:
         """Return the pseudonym of `client`; `turn` was called before."""
@@ -53,18 +55,42 @@ class Pseudonyms:
             key = secrets.token_bytes(KEY_SIZE)
             durable.write(path, key, 0o600)
         self._month, self._key, self._known = month, key, {}
+        self._records = _Turned(self.of)
+
+    def turned(self, data: bytes, seen: Counter[bytes]) -> tuple[bytes, int]:
+        """Return `pseudonymised(data)` by this month's key; `turn` was called before. Raises `BadRecord`."""
+        if len(self._records) >= REMEMBERED_RECORDS:
+            self._records.clear()
+        return pseudonymised(data, self.of, seen, self._records)
+
+
+class _Turned(dict[bytes, bytes]):
+    """Records with a client's address -> the same with its pseudonym. Most records come again and again."""
+
+    def __init__(self, of: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._of = of
+
+    def __missing__(self, record: bytes) -> bytes:
+        start = 1 + record[0]
+        client = self._of(record[1:start])
+        turned = bytes((len(client),)) + client + record[start:]
+        if len(self) < REMEMBERED_RECORDS:
+            self[record] = turned
+        return turned
 
 
 def pseudonymised(
-    data: bytes, of: Callable[[bytes], bytes], seen: Counter[tuple[bytes, bytes]] | None = None
+    data: bytes, of: Callable[[bytes], bytes], seen: Counter[bytes] | None = None, known: _Turned | None = None
 ) -> tuple[bytes, int]:
     """Return the same blocks with `of(client)` for every client, and how many records they hold. Raises `BadRecord`.
 
-    `seen` gets a count for every pair of a pseudonym and the rest of its record.
+    `seen` gets a count for every record with its pseudonym; `known` are those that were turned before.
     """
+    turned = _Turned(of) if known is None else known
     parts: list[bytes] = []
-    pairs: list[tuple[bytes, bytes]] = []
-    total = at = 0
+    all_records: list[bytes] = []
+    at = 0
     try:
         while at < len(data):
             size, count, time, version = _BLOCK.unpack_from(data, at)
@@ -74,23 +100,21 @@ def pseudonymised(
                 raise BadRecord(f"a block of {size} octets does not fit")
             records: list[bytes] = []
             for _ in range(count):
-                start = at + 1 + data[at]
-                client = of(data[at + 1 : start])
-                at = start + 1 + data[start]  # group
+                start = at
+                at += 1 + data[at]  # client
+                at += 1 + data[at]  # group
                 at += 1 + data[at] + _FIXED  # name
                 at += 1 + data[at]
                 at += 1 + data[at]
                 at += 1 + data[at]
-                rest = data[start:at]
-                records += (bytes((len(client),)), client, rest)
-                pairs.append((client, rest))
+                records.append(turned[data[start:at]])
             if at != end:
                 raise BadRecord(f"the records of a block end at {at}, not at {end}")
             body = b"".join(records)
             parts += (_BLOCK.pack(len(body) + _BLOCK.size - 4, count, time, version), body)
-            total += count
+            all_records += records
     except (IndexError, struct.error):
         raise BadRecord("a block ends early") from None
     if seen is not None:
-        seen.update(pairs)
-    return b"".join(parts), total
+        seen.update(all_records)
+    return b"".join(parts), len(all_records)

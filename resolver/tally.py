@@ -31,6 +31,7 @@ from resolver.querylog import ACTIONS, REASONS
 FILE = "sight.json"
 MINUTES = 30
 MAX_TOTALS = 20_000  # keys; what comes later counts under the category and type `other`
+MAX_KEYS = 4_096  # kinds of records whose words are remembered
 MAX_GROUPS = 2_000
 MAX_ASKERS = 50_000  # addresses that are watched for asking like a forwarder, per hour
 # One person's device asks a few thousand questions in a busy hour, for a few hundred names. A server that forwards for
@@ -45,7 +46,8 @@ _TYPES |= {43: "DS", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CA
 _BLOCK, _BYPASS = ACTIONS.index(Action.BLOCK), REASONS.index(ReasonKind.BYPASS)
 
 Key = tuple[str, str, str, str, str]  # group, action, reason, category, type
-Seen = Counter[tuple[bytes, bytes]]  # (client, all of its record but the client) -> how often
+_Kind = tuple[bytes, int, int, int, bytes]  # group, type, action, reason and category as they stand in a record
+Seen = Counter[bytes]  # record, its client a pseudonym -> how often
 
 
 @dataclass(slots=True)
@@ -90,6 +92,7 @@ class Tally:
         """Go on from what a former process wrote; begin anew when that cannot be read."""
         self._path = state / FILE
         self._totals: Counter[Key] = Counter()
+        self._keys: dict[_Kind, Key] = {}
         self._waited = [0] * (len(BUCKETS) + 1)
         self._waited_sum = 0.0
         self._minutes: dict[int, list[int]] = {}
@@ -134,17 +137,31 @@ class Tally:
         in_minute = self._minutes.setdefault(minute, [0, 0])
         for old in [one for one in self._minutes if one <= minute - MINUTES * MINUTE]:
             del self._minutes[old]
-        for (client, rest), count in seen.items():
-            group, name, qtype, action, reason, latency, category = _read(rest)
+        totals = self._totals
+        for record, count in seen.items():
+            at = 1 + record[0]
+            client = record[1:at]
+            end = at + 1 + record[at]
+            group_octets = record[at + 1 : end]
+            at = end + 1 + record[end]
+            name = record[end + 1 : at]
+            qtype, _, action, reason, latency, _ = _TAIL.unpack_from(record, at)
+            at += _TAIL.size
+            at += 1 + record[at]  # entry
+            category_octets = record[at + 1 : at + 1 + record[at]]
+            kind = (group_octets, qtype, action, reason, category_octets)
+            key = self._keys.get(kind) or self._key_of(kind)
+            group, category = key[0], key[3]
             blocked = action == _BLOCK
             in_minute[0] += count
-            in_minute[1] += count if blocked else 0
+            if blocked:
+                in_minute[1] += count
             if latency:
                 self._wait(latency / 1e6, count)
-            key = (group, str(ACTIONS[action]), str(REASONS[reason]), category, _TYPES.get(qtype, "other"))
-            if key not in self._totals and len(self._totals) >= MAX_TOTALS:
-                key = (group, key[1], key[2], "other", "other")
-            self._totals[key] += count
+            if key in totals or len(totals) < MAX_TOTALS:
+                totals[key] += count
+            else:
+                totals[group, key[1], key[2], "other", "other"] += count
             one = groups.get(group)
             if one is None:
                 if len(groups) >= MAX_GROUPS:
@@ -158,6 +175,16 @@ class Tally:
                 one.bypass.add(client, count)
             if self._forwards(client, name, count):
                 one.forwarder = True
+
+    def _key_of(self, kind: _Kind) -> Key:
+        """The words for one kind of record, remembered: there are few."""
+        if len(self._keys) >= MAX_KEYS:
+            self._keys.clear()
+        group, qtype, action, reason, category = kind
+        words = (group.decode(errors="replace"), category.decode(errors="replace"))
+        made = (words[0], str(ACTIONS[action]), str(REASONS[reason]), words[1], _TYPES.get(qtype, "other"))
+        self._keys[kind] = made
+        return made
 
     def _wait(self, seconds: float, count: int) -> None:
         at = next((number for number, limit in enumerate(BUCKETS) if seconds <= limit), len(BUCKETS))
@@ -222,16 +249,3 @@ def read(state: Path) -> dict[str, Any] | None:
 def _key(row: list[Any]) -> Key:
     group, action, reason, category, kind = (str(part) for part in row[:5])
     return group, action, reason, category, kind
-
-
-def _read(rest: bytes) -> tuple[str, bytes, int, int, int, int, str]:
-    """Group, name, type, action, reason, latency in microseconds and category of a record without its client."""
-    at = 1 + rest[0]
-    group = rest[1:at].decode(errors="replace")
-    end = at + 1 + rest[at]
-    name = rest[at + 1 : end]
-    qtype, _, action, reason, latency, _ = _TAIL.unpack_from(rest, end)
-    at = end + _TAIL.size
-    at += 1 + rest[at]  # entry
-    category = rest[at + 1 : at + 1 + rest[at]].decode(errors="replace")
-    return group, name, qtype, action, reason, latency, category

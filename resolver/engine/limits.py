@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections import Counter
+from collections.abc import Iterable
 from operator import itemgetter
 from typing import Any
 
@@ -20,6 +21,17 @@ FIRST = 100  # questions beyond the limit, in a row, that are told to come over 
 THEN_EVERY = 10  # and of those after them, one in so many
 
 _peer, _who = itemgetter(1), itemgetter(0)
+
+
+def _counted(datagrams: list[Datagram]) -> Iterable[tuple[Any, int]]:
+    """How many questions of a batch each asker asks. Most batches are small, or one asker's."""
+    first = datagrams[0][1][0]
+    if len(datagrams) == 1:
+        return ((first, 1),)
+    askers = set(map(_who, map(_peer, datagrams)))
+    if len(askers) == 1:
+        return ((first, len(datagrams)),)
+    return Counter(map(_who, map(_peer, datagrams))).items()
 
 
 class _Bucket:
@@ -53,11 +65,12 @@ class Limiter:
             self._before = self._seen if 0 <= now - self._since < 2.0 else 0
             self._since, self._seen = now, 0
         self._seen += len(datagrams)
-        if not self._rate or (self._seen <= self._rate and self._before <= self._rate):
+        if not datagrams or not self._rate or (self._seen <= self._rate and self._before <= self._rate):
             return None
         found: dict[Any, int] = {}
-        for who, count in Counter(map(_who, map(_peer, datagrams))).items():
-            bucket = self._bucket(who, now)
+        for who, count in _counted(datagrams):
+            known = self._known
+            bucket = known[who] if who in known else self._bucket(who, now)
             if bucket is None:
                 continue
             level = bucket.level + max(now - bucket.since, 0.0) * self._rate
