@@ -8,6 +8,7 @@ when the table is built. Pure; the caller remembers results per address.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +30,11 @@ class Membership:
 
     group: str
     by: str
+
+
+def profile_digest(token: str) -> str:
+    """Return what a policy holds of a device profile's token: the SHA-256 of its lower-case letters, in hex."""
+    return hashlib.sha256(token.lower().encode()).hexdigest()
 
 
 def parse_address(text: str) -> Address:

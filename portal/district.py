@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 
 from blocklists import policy
 from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch, YouTube
-from portal import access, audit, claims, rule_book
+from portal import access, audit, claims, profiles, rule_book
 from portal.access import Actor
 from portal.blocking import known_services
 from portal.errors import Conflict, NotFound
@@ -149,8 +149,13 @@ def groups(session: Session) -> tuple[GroupView, ...]:
     switches: dict[str, list[policy.ServiceSwitch]] = {}
     for row in session.exec(select(GroupService).order_by(col(GroupService.service))):
         switches.setdefault(row.group_id, []).append(policy.ServiceSwitch(row.service, row.switch))
+    held = profiles.digests(session)
     views = [
-        GroupView(_policy_group(row, switches.get(row.id, ())), site_names[row.site_id], row.revision)
+        GroupView(
+            replace(_policy_group(row, switches.get(row.id, ())), profiles=held.get(row.id, ())),
+            site_names[row.site_id],
+            row.revision,
+        )
         for row in session.exec(select(ClientGroup).order_by(col(ClientGroup.id)))
     ]
     return _following(views)

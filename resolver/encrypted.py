@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,6 +20,7 @@ from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 
+from blocklists.clients import profile_digest
 from resolver import doh, door
 from resolver.certificates import Certificate
 from resolver.children import receive, send
@@ -33,11 +33,6 @@ HEARD_EVERY = 2.0  # seconds between two words to the supervisor
 log = logging.getLogger("schoolgate.resolver")
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-def profile(token: str) -> str:
-    """Return what a policy knows of a device profile's token: its SHA-256; empty for no token."""
-    return hashlib.sha256(token.lower().encode()).hexdigest() if token else ""
 
 
 class Front:
@@ -91,7 +86,7 @@ class Front:
         tag = self._next
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[tag] = future
-        data = door.question(tag, transport, client, asked, profile(token), question)
+        data = door.question(tag, transport, client, asked, profile_digest(token) if token else "", question)
         try:
             if not self._ends[tag % len(self._ends)].send(data):
                 return None

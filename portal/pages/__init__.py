@@ -25,6 +25,7 @@ from portal.pages import (
     nodes,
     oidc,
     people,
+    profiles,
     requests,
     restored,
     roster,
@@ -61,6 +62,7 @@ for _feature in (
     restored,
     roster,  # before people: its path is not a number
     people,
+    profiles,
     tokens,
     account,
     audit,

@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI
 from sqlmodel import Session
 
-from portal import changes, custom_blocks, levers, modes, people, requests, sessions
+from portal import changes, custom_blocks, levers, modes, people, profiles, requests, sessions
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
@@ -233,6 +233,9 @@ PAGES = {
     "POST /modes/runs/{number}/end": Row(CHIEF),
     "POST /modes/{number}/start": Row(CHIEF),
     "POST /nodes/tokens": Row(CHIEF),
+    "GET /profiles": Row(CHIEF),
+    "POST /profiles": Row(CHIEF),
+    "POST /profiles/{number}/end": Row(CHIEF),
     "POST /nodes/{number}/retire": Row(CHIEF, {"reason": ""}),
     "POST /restored": Row(CHIEF),
     "POST /requests": Row(WRITERS, {"action": "send"}),
@@ -325,6 +328,7 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
     levers.create_correction(session, actors["r"], now, fix, catalogue)
     block = custom_blocks.BlockDraft("b.example", "exact", ("*",), ("staff",), "x", tomorrow)
     custom_blocks.create(session, actors["a"], now, block)
+    profiles.create(session, actors["a"], now, "edison/staff", "x")
     mode = modes.ModeDraft("open", "Fire", ("*",), ("staff",), 5)
     modes.prepare(session, actors["a"], now, mode, catalogue)
     modes.start(session, actors["a"], now, 1, "x")

@@ -25,6 +25,7 @@ PAGES = {
     "/district/groups/edison/students": {"amir"},
     "/district/groups/edison/guests": {"amir"},
     "/district/groups/new?site=service-center&audience=students": {"amir"},
+    "/profiles": {"amir"},
     "/brakes": DESK,
     "/modes": DESK,
     "/set-up": DESK,
@@ -76,6 +77,8 @@ POSTS = (
     "/district/groups/edison/students",
     "/brakes",
     "/brakes/1/release",
+    "/profiles",
+    "/profiles/1/end",
     "/nodes/tokens",
     "/sign-out",
 )

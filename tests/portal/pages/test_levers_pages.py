@@ -82,3 +82,16 @@ def test_a_groups_page_says_which_rule_decides(sign_in: SignIn) -> None:
     browser.send("/changes/1", {"action": "publish"})
     browser.open("/district/groups/edison/students")
     assert "Which rule decides" in browser.text and "Students of the whole district The board" in browser.text
+
+
+def test_a_device_profile_is_shown_once_and_ended(sign_in: SignIn) -> None:
+    browser = sign_in("amir")
+    browser.open("/profiles")
+    browser.send("/profiles", {"group": "edison/staff", "name": ""})
+    assert "say which devices it is for" in browser.text.lower()
+    browser.send("/profiles", {"name": "Edison’s laptops"})
+    assert browser.text.count("https://SERVER/dns-query/") == 1
+    browser.open("/profiles")
+    assert "Edison’s laptops" in browser.text and "https://SERVER" not in browser.text
+    browser.send("/profiles/1/end", {})
+    assert "ended" in browser.text and "/profiles/1/end" not in browser.text
