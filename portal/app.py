@@ -149,7 +149,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
     )
     app.state.deps = deps
     app.add_middleware(Proxies, networks=config.proxies)
-    app.add_middleware(Guard, hosts=answered_hosts(config))
+    app.add_middleware(Guard, hosts=answered_hosts(config), https=config.secure_cookies)
     for router in _api():
         app.include_router(router, prefix=API)
     app.include_router(docs.router)

@@ -42,6 +42,8 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()",
 }
 
+_HTTPS = {"Strict-Transport-Security": "max-age=31536000"}  # only where the portal's own address is https
+
 
 def host_of(header: str) -> str:
     """Return the host of a Host header, lower case, without port and final dot; brackets of IPv6 stay."""
@@ -53,8 +55,9 @@ def host_of(header: str) -> str:
 class Guard:
     """The outermost layer of the portal."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body: int = MAX_BODY, https: bool = False) -> None:
         self._app = app
+        self._headers = HEADERS | (_HTTPS if https else {})
         self._hosts = frozenset(host_of(host) for host in hosts)
         self._max_body = max_body
 
@@ -65,17 +68,29 @@ class Guard:
         headers = Headers(scope=scope)
         if host_of(headers.get("host", "")) not in self._hosts:
             refusal = PlainTextResponse("This server does not answer for that name.\n", 421)
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, self._with_headers(send))
             return
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self._max_body:
+        if not length.isdecimal() or len(length) > 18 or int(length) > self._max_body:
             refusal = PlainTextResponse(f"A request has at most {self._max_body} bytes.\n", 413)
-            await refusal(scope, receive, _with_headers(send))
+            await refusal(scope, receive, self._with_headers(send))
             return
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
             send = _without_body(send)
-        await self._app(scope, self._bounded(receive), _with_headers(send))
+        await self._app(scope, self._bounded(receive), self._with_headers(send))
+
+    def _with_headers(self, send: Send) -> Send:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                # What a person sees is theirs: caches keep only what a route says they may.
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        return sending
 
     def _bounded(self, receive: Receive) -> Receive:
         """A body without a Content-Length is counted as it comes."""
@@ -91,19 +106,6 @@ class Guard:
             return message
 
         return bounded
-
-
-def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-            # What a person sees is theirs: caches keep only what a route says they may.
-            headers.setdefault("Cache-Control", "no-store")
-        await send(message)
-
-    return sending
 
 
 def _without_body(send: Send) -> Send:

@@ -18,6 +18,7 @@ from sqlmodel import Session, col, select
 
 from portal import access, audit
 from portal.access import Actor, ActorKind
+from portal.browsers import Known
 from portal.database import after_commit, engine_of, reading, transaction, writes
 from portal.errors import Forbidden, NotFound
 from portal.models.people import ApiToken, User, WebSession
@@ -43,60 +44,74 @@ class SignedIn:
 
 
 class Throttle:
-    """Failed sign-ins, in memory: waits that double, per (account, address) and per address.
+    """Failed sign-ins, in memory: waits that double, per (account, place) and per place.
 
-    Keyed with the address, so that nobody can lock somebody else out from elsewhere. Thread-safe and bounded.
+    A place is an address, or a browser that is known (`browsers.py`): nobody can lock somebody else out from elsewhere,
+    nor out of a browser that they use. Counts begin anew after an hour. Thread-safe and bounded.
     """
 
     FREE = 5  # failures without a wait
     MAX_WAIT = 900
+    WINDOW = 3_600
     KEPT = 10_000
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._failures: dict[str, tuple[int, float]] = {}  # key -> failures, not before
+        self._failures: dict[str, tuple[int, float, float]] = {}  # key -> failures, not before, first of them
 
-    def wait(self, email: str, address: str, now: float) -> int:
-        """Return the seconds until this address may try this account again; 0: now."""
+    def wait(self, email: str, place: str, now: float) -> int:
+        """Return the seconds until this place may try this account again; 0: now."""
         with self._lock:
-            found = [self._failures[key][1] - now for key in self._keys(email, address) if key in self._failures]
+            found = [self._failures[key][1] - now for key in self._keys(email, place) if key in self._failures]
         return max(0, *(int(left) + (left > int(left)) for left in found)) if found else 0
 
-    def failed(self, email: str, address: str, now: float) -> None:
-        pair, alone = self._keys(email, address)
+    def failed(self, email: str, place: str, now: float) -> None:
+        pair, alone = self._keys(email, place)
         with self._lock:
             for key, free in ((pair, self.FREE), (alone, 10 * self.FREE)):
-                count = self._failures.pop(key, (0, 0.0))[0] + 1
+                count, _, first = self._failures.pop(key, (0, 0.0, now))
+                if not first <= now < first + self.WINDOW:
+                    count, first = 0, now
+                count += 1
                 pause = 0 if count < free else min(self.MAX_WAIT, 2 ** min(count - free, 10))
-                self._failures[key] = (count, now + pause)
+                self._failures[key] = (count, now + pause, first)
             while len(self._failures) > self.KEPT:
                 del self._failures[next(iter(self._failures))]
 
-    def succeeded(self, email: str, address: str) -> None:
+    def succeeded(self, email: str, place: str) -> None:
         with self._lock:
-            self._failures.pop(self._keys(email, address)[0], None)
+            self._failures.pop(self._keys(email, place)[0], None)
 
     @staticmethod
-    def _keys(email: str, address: str) -> tuple[str, str]:
-        return f"{address} {email}", address
+    def _keys(email: str, place: str) -> tuple[str, str]:
+        return f"{place} {email}", place
 
 
 def check_password(
-    engine: Engine, passwords: Passwords, throttle: Throttle, email: str, password: str, now: float, address: str
+    engine: Engine,
+    passwords: Passwords,
+    throttle: Throttle,
+    email: str,
+    password: str,
+    now: float,
+    address: str,
+    browser: Known | None = None,
 ) -> User:
     """Return the account, or raise `Forbidden` with one sentence that fits a wrong password, an unknown address and a
-    disabled account alike. `address` is where the browser is."""
+    disabled account alike. `address` is where the browser is; `browser`, whose mark it has."""
     email = email.strip().lower()[:320]
-    if (wait := throttle.wait(email, address, now)) > 0:
-        minutes = "less than a minute" if wait < 60 else f"{-(-wait // 60)} minutes"
-        raise Forbidden(f"Too many attempts from here. Try again in {minutes}.")
     with reading(engine) as session:
         user = session.exec(select(User).where(User.email == email)).first()
+    own = browser is not None and user is not None and browser.user_id == user.id
+    place = browser.place if browser is not None and own else address
+    if (wait := throttle.wait(email, place, now)) > 0:
+        minutes = "less than a minute" if wait < 60 else f"{-(-wait // 60)} minutes"
+        raise Forbidden(f"Too many attempts from here. Try again in {minutes}.")
     right = passwords.check(user.password_hash if user and user.disabled_at is None else None, password)
     if not right or user is None or user.id is None:
-        throttle.failed(email, address, now)
+        throttle.failed(email, place, now)
         raise Forbidden(_WRONG)
-    throttle.succeeded(email, address)
+    throttle.succeeded(email, place)
     return user
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, delete
 from sqlmodel import Session, col
 
 from portal import second_factor, sessions
+from portal.browsers import Known
 from portal.database import reading, transaction
 from portal.errors import FieldError, Forbidden, Invalid
 from portal.models.people import SignInStep, User
@@ -58,10 +59,11 @@ def sign_in(
     now: float,
     address: str,
     hours: int,
+    browser: Known | None = None,
 ) -> SignedIn | Step:
     """Return a session, or the step to go on with when the account has, or needs, a second factor. Raises `Forbidden`
     with the sentence of `sessions.check_password`."""
-    user = sessions.check_password(engine, passwords, throttle, email, password, now, address)
+    user = sessions.check_password(engine, passwords, throttle, email, password, now, address, browser)
     with transaction(engine) as session:
         return enter(session, sessions.unchanged(session, user), now, hours, "session.password.begin")
 

@@ -37,7 +37,8 @@ def away(visit: AnyVisit, next: Annotated[str, Query(max_length=2_000)] = "/") -
     """To the provider."""
     provider = _provider(visit)
     address = visit.request.client.host if visit.request.client else ""
-    if (wait := visit.wired.arrivals.wait(address, visit.now)) > 0:
+    known = web.known_browser(visit)
+    if (wait := visit.wired.arrivals.wait(address if known is None else known.place, visit.now)) > 0:
         raise TooMany(f"Many sign-ins begin from your network just now. Try again in {wait} seconds.")
     try:
         begun = flow.begin(provider, visit.wired.sealer, _return(visit), web.safe_next(next), visit.now)

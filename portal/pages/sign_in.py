@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from sqlmodel import Session, select
 from starlette.responses import Response
 
-from portal import access, demo, identities, sessions, setup, signing_in
+from portal import access, browsers, demo, identities, sessions, setup, signing_in
 from portal.access import Actor
 from portal.errors import FieldError, Forbidden, Refused
 from portal.models.people import User
@@ -72,6 +72,7 @@ def sign_in(visit: AnyVisit, typed: Posted) -> Response:
             visit.now,
             address,
             wired.config.session_hours,
+            web.known_browser(visit),
         )
     except Forbidden as error:
         shown = forms.refused({"email": [form["email"]]}, Forbidden(error.detail, (FieldError("email", error.detail),)))
@@ -171,6 +172,9 @@ def enter(visit: Visit, signed_in: SignedIn | Step, wanted: str) -> Response:
     seconds = max(1, signed_in.expires_at - int(visit.now))
     web.set_cookie(response, visit.wired, sessions.COOKIE, signed_in.secret, seconds)
     response.delete_cookie(web.FORM_COOKIE, path="/")
+    assert signed_in.actor.user_id is not None
+    mark = browsers.mark(visit.wired.sealer, signed_in.actor.user_id, visit.now)
+    web.set_cookie(response, visit.wired, browsers.COOKIE, mark, browsers.SECONDS)
     return response
 
 

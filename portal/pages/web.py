@@ -18,8 +18,9 @@ from fastapi import Depends, HTTPException, Path, Query, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
-from portal import database, sessions
+from portal import browsers, database, sessions
 from portal.access import Actor
+from portal.browsers import Known
 from portal.errors import Forbidden
 from portal.pages import forms, frame
 from portal.sessions import SignedIn
@@ -147,6 +148,11 @@ def check_form_token(request: Request, typed: dict[str, list[str]]) -> None:
     known, came = request.cookies.get(FORM_COOKIE, ""), typed.get("csrf", [""])[0]
     if not known or not hmac.compare_digest(known.encode(), came.encode()):
         raise Forbidden("This page is too old to be sent. Reload it and try again; the portal needs cookies.")
+
+
+def known_browser(visit: Visit) -> Known | None:
+    """Return whose browser this is, by the mark of an earlier sign-in."""
+    return browsers.known(visit.wired.sealer, visit.request.cookies.get(browsers.COOKIE, ""), visit.now)
 
 
 def set_cookie(response: Response, wired: Wiring, name: str, value: str, seconds: int | None = None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -28,7 +28,7 @@ from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.words import Role
 from portal.people import TokenDraft, UserDraft
 from portal.rule_book import Line
-from portal.sessions import user_actor
+from portal.sessions import SignedIn, user_actor
 from portal.tools import ToolDraft
 from portal.workflow import Event
 from tests.portal.gatehouse import Served, config_in, free_port, serving
@@ -288,6 +288,21 @@ class House:
     served: Served
     users: dict[str, int]
     tokens: dict[str, str]
+    signed: dict[str, SignedIn] = field(default_factory=dict)
+
+    def session(self, who: str) -> SignedIn:
+        """A browser session of this person: the one there is, while it is open."""
+        with transaction(self.served.wired.engine) as session:
+            if who in self.signed and sessions.resolve(session, self.signed[who].secret, time.time()) is not None:
+                return self.signed[who]
+            self.signed[who] = sessions.sign_in_demo(session, self.users[who], time.time(), 1, True)
+        return self.signed[who]
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with httpx.Client(timeout=30) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -339,26 +354,41 @@ def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[s
     return users, tokens
 
 
-def status(house: House, key: str, who: str | None) -> int:
-    """What this person gets for the route of this row; a stream is left after its first word."""
+STRICT = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
+}
+
+
+def is_strict(headers: httpx.Headers) -> bool:
+    policy = headers.get("content-security-policy", "")
+    strict = "default-src 'none'" in policy and "unsafe" not in policy and "frame-ancestors 'none'" in policy
+    private = "no-store" in headers["cache-control"] or "set-cookie" not in headers
+    return strict and private and all(headers.get(name) == value for name, value in STRICT.items())
+
+
+def status(house: House, client: httpx.Client, key: str, who: str | None) -> int:
+    """What this person gets for the route of this row, under strict headers; a stream is left after its first word."""
     method, path = key.split(" ", 1)
     filled = house.served.url + re.sub(r"{([^}]+)}", lambda match: FILLED[match[1]], path)
-    cookies, headers = {}, {"Accept": "text/html"}
+    headers = {"Accept": "text/html"}
     data: Any = None
     body = ROWS[key].body
+    client.cookies.clear()
     if path.startswith("/api/v1") or path == "/metrics":
         headers = {} if who is None else {"Authorization": f"Bearer {house.tokens[who]}"}
     elif who is not None:
-        with transaction(house.served.wired.engine) as session:
-            signed = sessions.sign_in_demo(session, house.users[who], time.time(), 1, True)
-        cookies = {sessions.COOKIE: signed.secret}
+        signed = house.session(who)
+        client.cookies.set(sessions.COOKIE, signed.secret, domain="127.0.0.1")
         data = {**(body or {}), "csrf": signed.csrf}
     given = {"json": body} if path.startswith("/api/v1") and method != "GET" else {"data": data}
     query = QUERY if method == "GET" else None
-    with (
-        httpx.Client(cookies=cookies, timeout=30) as client,
-        client.stream(method, filled, headers=headers, params=query, **given) as answer,  # type: ignore[arg-type]
-    ):
+    with client.stream(method, filled, headers=headers, params=query, **given) as answer:  # type: ignore[arg-type]
+        assert is_strict(answer.headers), (key, who, dict(answer.headers))
         if path.endswith("/events") and answer.status_code == 200:  # one that is refused ends without a word
             return 200 if any("event: seen" in text for text in answer.iter_text()) else 403
         return answer.status_code
@@ -369,12 +399,14 @@ def test_every_route_has_a_row(house: House) -> None:
 
 
 @pytest.mark.parametrize("who", [None, *PEOPLE])
-def test_a_route_lets_those_pass_that_its_row_names_and_nobody_else(house: House, who: str | None) -> None:
+def test_a_route_lets_those_pass_that_its_row_names_and_nobody_else(
+    house: House, client: httpx.Client, who: str | None
+) -> None:
     wrong = []
     for key, row in ROWS.items():
         if row.may == OPEN or (who == "a" and key.startswith("PATCH /api/v1/users")):
             continue
-        found = status(house, key, who)
+        found = status(house, client, key, who)
         passed = found not in (401, 403, 404) and not (who is None and found == 303)
         if passed != (who is not None and who in row.may) or found >= 500:
             wrong.append((key, who, found))
@@ -393,8 +425,48 @@ def test_a_form_of_every_route_needs_the_token_of_its_own_session(house: House) 
                 assert answer.status_code == 403, (key, answer.status_code)
 
 
-def test_every_answer_carries_the_strict_headers(house: House) -> None:
-    for path in ("/sign-in", "/about", "/api/v1/sites", "/healthz", "/nowhere", "/static/style.css"):
-        headers = httpx.get(f"{house.served.url}{path}").headers
-        assert "default-src 'none'" in headers["content-security-policy"]
-        assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "expected"),
+    [
+        ("GET", "/nowhere", {}, 404),
+        ("GET", "/api/v1/nowhere", {}, 404),
+        ("GET", "/static/style.css", {}, 200),
+        ("GET", "/static/nowhere.css", {}, 404),
+        ("PUT", "/about", {}, 405),
+        ("GET", "/about", {"Host": "evil.example"}, 421),
+        ("GET", "/requests/999999999999", {}, 303),
+        ("GET", "/sign-in?next=%00", {}, 200),
+        ("HEAD", "/sign-in", {}, 200),
+        ("OPTIONS", "/api/v1/requests", {}, 405),
+    ],
+)
+def test_errors_carry_the_strict_headers_too(
+    house: House, client: httpx.Client, method: str, path: str, headers: dict[str, str], expected: int
+) -> None:
+    client.cookies.clear()
+    answer = client.request(method, f"{house.served.url}{path}", headers=headers)
+    assert answer.status_code == expected
+    assert is_strict(answer.headers), dict(answer.headers)
+
+
+FORWARDED = {
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-Port": "1",
+    "X-Forwarded-For": "127.0.0.9",
+    "Forwarded": "for=127.0.0.9;host=evil.example;proto=https",
+    "X-Original-URL": "/people",
+    "X-HTTP-Method-Override": "DELETE",
+}
+
+
+def test_nothing_that_a_stranger_says_about_proxies_is_believed(house: House, client: httpx.Client) -> None:
+    """No proxy is configured here."""
+    client.cookies.clear()
+    for path in ("/", "/sign-in", "/people", "/why", "/api/openapi.json", "/about"):
+        plain = client.get(f"{house.served.url}{path}")
+        told = client.get(f"{house.served.url}{path}", headers=FORWARDED)
+        assert (plain.status_code, plain.headers.get("location")) == (told.status_code, told.headers.get("location"))
+        assert "evil" not in told.text and "127.0.0.9" not in told.text
+        assert "secure" not in told.headers.get("set-cookie", "").lower()

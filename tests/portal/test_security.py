@@ -143,7 +143,21 @@ def test_a_body_over_the_limit_is_refused_with_and_without_its_length(call: Clie
     assert call("POST", "/api/body", content=bytes(1024 * 1024 + 1)).status_code == 413
     assert call("POST", "/api/body", content=chunks()).status_code == 413
     assert call("POST", "/api/json", content=chunks(), headers={"Content-Type": "application/json"}).status_code == 413
-    assert call("POST", "/api/body", content=b"", headers={"Content-Length": "-1"}).status_code == 413
+    for length in ("-1", "9" * 18, "9" * 5_000):
+        answer = call("POST", "/api/body", content=b"", headers={"Content-Length": length})
+        assert answer.status_code == 413
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_portal_whose_address_is_https_tells_browsers_to_stay_with_it() -> None:
+    for https in (True, False):
+
+        async def ask(https: bool = https) -> httpx.Response:
+            transport = httpx.ASGITransport(Guard(app(), ["gate.example.org"], https=https))
+            async with httpx.AsyncClient(transport=transport, base_url="http://gate.example.org") as client:
+                return await client.get("/hello")
+
+        assert ("strict-transport-security" in asyncio.run(ask()).headers) is https
 
 
 def test_errors_for_programs_are_problems_with_fields(call: Client) -> None:

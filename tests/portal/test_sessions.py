@@ -7,14 +7,16 @@ import threading
 import pytest
 from sqlmodel import select
 
-from portal import people, sessions, signing_in
+from portal import browsers, people, sessions, signing_in
 from portal.access import Actor
+from portal.browsers import Known
 from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid, NotFound
 from portal.models.people import ApiToken, WebSession
 from portal.models.words import Role
 from portal.passwords import Passwords
 from portal.people import TokenDraft, UserDraft
+from portal.sealing import Sealer
 from portal.sessions import SignedIn, Throttle
 from tests.portal.frontdesk import NOW, PASSWORDS, Desk
 
@@ -106,6 +108,48 @@ def test_waits_double_are_bounded_and_do_not_fill_the_memory() -> None:
     for number in range(2 * Throttle.KEPT):
         throttle.failed(f"{number}@x", f"address {number}", NOW)
     assert len(throttle._failures) <= Throttle.KEPT
+
+
+def test_a_known_browser_is_not_locked_out_by_who_guesses_from_the_same_school(desk: Desk, jo: int) -> None:
+    """A student behind the school's one address tries a teacher's account, and everybody else's."""
+    throttle, sealer = Throttle(), Sealer(bytes(32))
+    for number in range(80):
+        throttle.failed(EMAIL if number % 2 else f"{number}@x", HERE, NOW)
+    with pytest.raises(Forbidden, match="Too many attempts"):
+        sign_in(desk, throttle=throttle)
+    own = browsers.known(sealer, browsers.mark(sealer, jo, NOW), NOW)
+    other = browsers.known(sealer, browsers.mark(sealer, desk.tess.id, NOW), NOW)
+    assert own is not None and other is not None
+
+    def with_mark(browser: Known, password: str = PASSWORD) -> SignedIn | signing_in.Step:
+        return signing_in.sign_in(desk.engine, PASSWORDS, throttle, EMAIL, password, NOW, HERE, 12, browser)
+
+    assert with_mark(own).secret
+    with pytest.raises(Forbidden, match="Too many attempts"):  # a mark is for its own account
+        with_mark(other)
+    for _ in range(Throttle.FREE):
+        with pytest.raises(Forbidden, match="do not belong together"):
+            with_mark(own, "wrong")
+    with pytest.raises(Forbidden, match="Too many attempts"):  # and is slowed down like everybody
+        with_mark(own)
+
+
+def test_a_mark_is_ours_or_nothing_and_ends() -> None:
+    sealer = Sealer(bytes(32))
+    mark = browsers.mark(sealer, 1, NOW)
+    assert browsers.known(sealer, mark, NOW + browsers.SECONDS - 1) is not None
+    for cookie in ("", "x", mark[:-4], "x" * 5_000, sealer.seal("oidc", b"{}")):
+        assert browsers.known(sealer, cookie, NOW) is None
+    assert browsers.known(sealer, mark, NOW + browsers.SECONDS) is None
+    assert browsers.known(Sealer(bytes(31) + b"1"), mark, NOW) is None
+
+
+def test_old_mistakes_are_forgotten() -> None:
+    """A school's typing errors of a term do not add up to a lock-out."""
+    throttle = Throttle()
+    for hour in range(200):
+        throttle.failed(f"{hour}@x", HERE, NOW + 1_800 * hour)
+    assert throttle.wait("next@x", HERE, NOW + 1_800 * 200) == 0
 
 
 def test_one_address_that_tries_many_accounts_waits_too() -> None:

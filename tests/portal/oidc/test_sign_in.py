@@ -18,6 +18,7 @@ from portal.database import transaction
 from portal.oidc import flow
 from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
+from portal.why import Pace
 from tests.portal.oidc.conftest import DOMAIN, House, oidc
 from tests.portal.oidc.idp import Idp
 from tests.portal.pages.gate import Browser
@@ -154,6 +155,25 @@ def provider_address(browser: Browser) -> str:
     markup = browser.send("/account/identity").text
     browser.client.follow_redirects = False
     return markup.partition('<a class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
+
+
+def test_a_flood_of_beginnings_is_slowed_down_and_known_browsers_are_not(
+    house: House, visitor: Come, told: Callable[[OidcConfig | None], None]
+) -> None:
+    """`told` puts the portal back."""
+    house.account("val")
+    house.is_("val")
+    known, flood = visitor(), visitor()
+    known.open("/sign-in/oidc")
+    known.send("/sign-out")
+    house.served.app.state.deps = replace(house.served.wired, arrivals=Pace(most=3, minute=1e9))
+    for expected in (403, 403, 403, 429):
+        house.is_("nobody")
+        assert flood.open("/sign-in/oidc").status_code == expected
+    assert "Many sign-ins begin from your network" in flood.text
+    house.is_("val")
+    assert known.open("/sign-in/oidc").status_code == 200
+    assert house.signed_in(known) is not None
 
 
 @pytest.fixture
