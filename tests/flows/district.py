@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,21 +22,10 @@ import dns.query
 import httpx
 
 from tests.accounts import token
+from tests.ports import free_port as free_port
 
 STUDENTS, STAFF, GUESTS, NOBODYS = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.99"
 START_WITHIN = 90.0
-
-
-def free_port() -> int:
-    """Return a port that was free on 127.0.0.1 for both UDP and TCP a moment ago."""
-    for _ in range(50):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            tcp.bind(("127.0.0.1", 0))
-            port: int = tcp.getsockname()[1]
-            with contextlib.suppress(OSError):
-                udp.bind(("127.0.0.1", port))
-                return port
-    raise RuntimeError("no free port")
 
 
 def until(ready: Callable[[], bool], within: float = 20.0, what: str = "it") -> None:

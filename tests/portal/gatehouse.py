@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,14 +33,9 @@ from portal.models.people import User
 from portal.outbox import record_change
 from portal.wiring import Wiring
 from tests.portal import databases
+from tests.ports import free_port as free_port
 
 NOW = 1_700_000_000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def config_in(folder: Path, port: int = 8080, database: str | None = None) -> PortalConfig:
@@ -159,9 +154,9 @@ class Served:
 
 
 @contextmanager
-def serving(config: PortalConfig, engine: Engine) -> Iterator[Served]:
+def serving(config: PortalConfig, engine: Engine, clock: Callable[[], float] = time.time) -> Iterator[Served]:
     """The portal on a real server on loopback, ready when the block begins."""
-    app = create_app(config, engine)
+    app = create_app(config, engine, clock)
     server = uvicorn.Server(
         uvicorn.Config(app, host="127.0.0.1", port=config.port, log_level="warning", timeout_graceful_shutdown=5)
     )
@@ -207,6 +202,8 @@ class FakeNode:
         headers = {} if last is None else {"Last-Event-ID": last}
         with connect_sse(client, "GET", "/stream", headers=headers) as source:
             for event in source.iter_sse():
+                if not event.data:
+                    continue  # a heartbeat: once an id was seen, httpx-sse tells a comment as an event
                 assert event.event == "offer"
                 offer = Offer.model_validate(json.loads(event.data))
                 assert event.id == str(offer.version)

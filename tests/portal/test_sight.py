@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from portal.pages import traffic
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.resolver.fake_portal import until
 
-HOUR = int(time.time()) // 3600 * 3600
+HOUR = 500_000 * 3600
+NOW = HOUR + 1805.0  # within a minute, within an hour: neither ends while a test runs
 
 
 def hour(group: str, queries: int = 100, devices: int = 5, at: int = HOUR, **more: Any) -> GroupHour:
@@ -33,21 +33,21 @@ def hour(group: str, queries: int = 100, devices: int = 5, at: int = HOUR, **mor
 
 
 def told(session: Session, node: int, *groups: GroupHour) -> None:
-    minute = int(time.time()) // 60 * 60  # with the one under way: it may be over when a page is asked for
-    minutes = [MinuteCount(at=at, queries=1200, blocked=300) for at in (minute - 60, minute)]
+    minute = int(NOW) // 60 * 60
+    minutes = [MinuteCount(at=minute - 60, queries=1200, blocked=300)]
     status = NodeStatus(
         version=None,
         digest=None,
         workers=1,
         workers_ready=1,
-        clock=time.time(),
+        clock=NOW,
         queries=1000,
         blocked=10,
         cached=700,
         listening=[],
         sight=Sight(minutes=minutes, groups=list(groups)),
     )
-    delivery.write_heartbeats(session, [(node, Heartbeat(status, int(time.time() * 1000)))])
+    delivery.write_heartbeats(session, [(node, Heartbeat(status, int(NOW * 1000)))])
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def served(tmp_path: Path):  # type: ignore[no-untyped-def]
     engine = founded(config)
     with transaction(engine) as session:
         session.add_all([Node(name=f"edison-{n}", credential_hash=str(n), enrolled_at=1) for n in (1, 2)])
-    with serving(config, engine) as portal:
+    with serving(config, engine, lambda: NOW) as portal:
         until(lambda: httpx.get(f"{portal.url}/readyz").status_code == 200)
         yield portal
     engine.dispose()
@@ -67,7 +67,7 @@ def get(served: Served, path: str) -> str:
         user = session.exec(select(User)).one()
         user.demo = True
         session.add(user)
-        signed = sessions.sign_in_demo(session, user.id or 0, time.time(), 1, True)
+        signed = sessions.sign_in_demo(session, user.id or 0, NOW, 1, True)
     answer = httpx.get(f"{served.url}{path}", cookies={sessions.COOKIE: signed.secret})
     assert answer.status_code == 200
     return answer.text
@@ -97,7 +97,7 @@ def test_buildings_come_by_their_signals_and_clients_of_no_group_last(served: Se
         told(session, 1, hour("edison/students", bypass=9, bypass_devices=5), hour(UNASSIGNED), hour("gone/staff"))
         told(session, 2, hour("edison/students", bypass=2, bypass_devices=1), hour("edison/staff", devices=2))
     with reading(served.wired.engine) as session:
-        found = sight.buildings(session, SYSTEM, time.time())
+        found = sight.buildings(session, SYSTEM, NOW)
     assert [one.name for one in found] == ["Edison", "No group"]
     edison = found[0]
     assert (edison.all.queries, edison.all.bypass) == (
@@ -112,7 +112,7 @@ def test_two_nodes_with_four_devices_each_are_not_eight_devices(served: Served) 
         told(session, 1, hour("edison/students", devices=4))
         told(session, 2, hour("edison/students", devices=4))
     with reading(served.wired.engine) as session:
-        (edison,) = sight.buildings(session, SYSTEM, time.time())
+        (edison,) = sight.buildings(session, SYSTEM, NOW)
     assert edison.all.hidden
 
 

@@ -20,7 +20,7 @@ import dns.message
 import dns.query
 import dns.rcode
 
-from tests.resolver.sockets import both
+from tests.ports import free_port
 
 PROGRAMS = ("knotd", "unbound", "dnssec-keygen", "dnssec-signzone")
 SIGNED = ("child.signed.example", "bogus.signed.example", "signed.example", "signed3.example")  # children first
@@ -167,14 +167,6 @@ class Zones:
     unbound: int
 
 
-def _free_port() -> int:
-    udp, tcp = both()
-    port: int = udp.getsockname()[1]
-    udp.close()
-    tcp.close()
-    return port
-
-
 @contextlib.contextmanager
 def _running(command: list[str], port: int, name: str, log: Path) -> Iterator[None]:
     with log.open("wb") as out:
@@ -198,7 +190,7 @@ def _running(command: list[str], port: int, name: str, log: Path) -> Iterator[No
 def zones(folder: Path) -> Iterator[Zones]:
     """Make the zones and serve them until the block ends."""
     make_zones(folder)
-    authority, unbound = _free_port(), _free_port()
+    authority, unbound = free_port(), free_port()
     (folder / "db").mkdir()
     knot = (
         f'server:\n  listen: 127.0.0.1@{authority}\n  rundir: "{folder}"\ndatabase:\n  storage: "{folder}/db"\nzone:\n'
