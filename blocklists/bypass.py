@@ -11,6 +11,9 @@ from types import MappingProxyType
 
 from blocklists.policy import AnswerStyle
 
+# A blocked name of this category is a signal too: a device looked for a public resolver by its name.
+BOOTSTRAP = "encrypted-dns"
+
 # Each name stands for itself and everything below it.
 SIGNALS: Mapping[str, AnswerStyle] = MappingProxyType(
     {

@@ -133,6 +133,12 @@ def buildings(session: Session, actor: Actor, now: float, seconds: int = DAY) ->
     return tuple(sorted(found, key=lambda one: (not one.site, -one.all.bypass, one.name)))
 
 
+def forwarders(session: Session, actor: Actor, now: float) -> list[tuple[str, str]]:
+    """Return the sites' names and audiences where, in the last day, one address asked like a forwarder."""
+    found = buildings(session, actor, now)
+    return [(one.name, audience) for one in found for audience, counts in one.groups if counts.forwarder]
+
+
 def _by_group(session: Session, since: int) -> dict[str, Counts]:
     """Sums over hours and nodes, by the database; without the categories."""
     summed = (func.sum(col(one)) for one in (GroupHourRow.queries, GroupHourRow.blocked, GroupHourRow.bypass))

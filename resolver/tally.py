@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from blocklists.bypass import BOOTSTRAP
 from blocklists.exchange import ENOUGH
 from blocklists.policy import Action, ReasonKind
 from resolver import durable
@@ -171,7 +172,7 @@ class Tally:
             if blocked:
                 one.blocked.add(client, count)
                 one.categories.setdefault(category or str(REASONS[reason]), Part()).add(client, count)
-            if reason == _BYPASS:
+            if reason == _BYPASS or (blocked and category == BOOTSTRAP):
                 one.bypass.add(client, count)
             if self._forwards(client, name, count):
                 one.forwarder = True

@@ -10,7 +10,7 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from portal import access, delivery, enrolment
+from portal import access, delivery, enrolment, sight
 from portal.access import Actor
 from portal.delivery import NodeView
 from portal.errors import Conflict, Invalid
@@ -92,6 +92,7 @@ def _page(
         status,
         rows=rows,
         form=form or Form(),
+        forwarders=sight.forwarders(session, visit.actor, visit.now),
         gate=_gate(rows, visit.wired.jobs.trouble),
         secret=secret,
         may_enrol=access.may_administer(visit.actor),

@@ -72,7 +72,7 @@ def signals(visit: PersonVisit, days: str = "1") -> Response:
             "traffic/signals.html",
             rows=[(one, _signal_words(one.all)) for one in found],
             parts=[(one, audience, counts, _signal_words(counts)) for one in found for audience, counts in one.groups],
-            forwarders=[(one, audience) for one in found for audience, counts in one.groups if counts.forwarder],
+            forwarders=[(one.name, audience) for one in found for audience, counts in one.groups if counts.forwarder],
             unassigned=next((one.all for one in found if not one.site), None),
             days=days,
             choices=[("1", "Last day"), ("7", "7 days"), ("30", "30 days")],

@@ -128,7 +128,8 @@ def test_the_pages_show_counts_and_none_below_five_devices(served: Served) -> No
     page = get(served, "/signals")
     assert "from fewer than five devices" in page and "77" not in page.split("<main")[1].split("</main")[0]
     assert "1,234" not in page
-    assert "One address asks like a forwarder" in page
+    assert "In Edison, students: one address asks" in page
+    assert "In Edison, students: one address asks" in get(served, "/nodes")
     assert "in no group" not in page
 
 

@@ -53,6 +53,16 @@ def test_counts_by_group_category_and_device(tmp_path: Path) -> None:
     assert plain["waited_sum"] == pytest.approx(0.03)
 
 
+def test_a_blocked_name_of_a_public_resolver_is_a_bypass_signal_and_an_opened_one_is_not(tmp_path: Path) -> None:
+    counted = Tally(tmp_path)
+    blocked = replace(RECORD, category="encrypted-dns")
+    opened = replace(blocked, action=Action.ALLOW, reason=ReasonKind.GRANT)
+    counted.take(seen(blocked, opened, replace(blocked, client=device(1)), RECORD), NOW)
+    lab = of(counted.plain(), "lab")
+    assert (lab["queries"], lab["bypass"], lab["bypass_devices"]) == (4, 2, 2)
+    assert lab["categories"] == [["encrypted-dns", 2, 2], ["social-media", 1, 1]]
+
+
 def test_more_devices_than_enough_are_not_kept_apart(tmp_path: Path) -> None:
     counted = Tally(tmp_path)
     counted.take(seen(*(replace(RECORD, client=device(number)) for number in range(40))), NOW)
