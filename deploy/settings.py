@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -18,19 +17,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from blocklists import names
+from deploy.endpoints import (
+    HTTP_PORT,
+    HTTPS_PORT,
+    TLS_PORT,
+    parse_endpoint,
+    parse_forward,
+    parse_upstream,
+    system_upstreams,
+)
 from deploy.local_records import parse_record, parse_records
 from deploy.oidc import OidcSection
 from portal.config import PortalConfig
 from resolver.certificates import server_context
-from resolver.config import PRIVATE_NETWORKS, Endpoint, Forward, ResolverConfig, SecureEndpoint
-from resolver.tls import client_context
+from resolver.channel import client_context
+from resolver.config import PRIVATE_NETWORKS, ResolverConfig
 
 PREFIX = "SCHOOLGATE_"
-DNS_PORT = 53
-HTTP_PORT = 80
-TLS_PORT = 853
 MAX_RECORDS = 10_000
-HTTPS_PORT = 443
 MAX_ZONES = 1_000
 
 
@@ -42,68 +46,9 @@ class BadSettings(ValueError):
         self.mistakes = mistakes
 
 
-def parse_endpoint(text: str, default_port: int = DNS_PORT) -> Endpoint:
-    """Return the endpoint of `ADDR`, `ADDR:PORT` or `[ADDR6]:PORT`. Raises `ValueError` with a sentence."""
-    match = re.fullmatch(r"\[(?P<six>[^\]]+)\](?::(?P<p6>\d+))?|(?P<four>[^:]+)(?::(?P<p4>\d+))?", text.strip())
-    if match is None:
-        address, port = text.strip(), None  # a bare IPv6 address
-    else:
-        address, port = match["six"] or match["four"], match["p6"] or match["p4"]
-    try:
-        address = str(ipaddress.ip_address(address))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an address; write 127.0.0.1:5300 or [::1]:5300") from None
-    number = int(port) if port is not None else default_port
-    if not 1 <= number <= 65535:
-        raise ValueError(f"{text!r}: a port is 1 to 65535")
-    return Endpoint(address, number)
-
-
-def parse_upstream(text: str) -> Endpoint:
-    """Return the upstream of `ADDR[:PORT]` (UDP and TCP) or `tls://NAME@ADDR[:PORT]` (TLS, port 853, `NAME` in its
-    certificate). Raises `ValueError` with a sentence."""
-    scheme, found, rest = text.strip().partition("://")
-    if not found:
-        return parse_endpoint(text)
-    host, found, address = rest.partition("@")
-    if scheme != "tls" or not found or not re.fullmatch(r"[A-Za-z0-9._:-]+", host):
-        raise ValueError(f"{text!r}: write 9.9.9.9, or tls://dns.quad9.net@9.9.9.9 for an encrypted upstream")
-    at = parse_endpoint(address, TLS_PORT)
-    return SecureEndpoint(at.address, at.port, host)
-
-
 def _upstream_text(text: str) -> str:
     parse_upstream(text)
     return text
-
-
-def parse_zone(text: str) -> str:
-    """Return the zone of a domain name, or of a network (10.0.0.0/8: its zone in the reverse tree). Raises `ValueError`
-    with a sentence."""
-    if "/" not in text:
-        try:
-            return names.normalise(text)
-        except names.BadName as error:
-            raise ValueError(f"{text!r}: {error.reason}") from None
-    network = ipaddress.ip_network(text)
-    step = 8 if network.version == 4 else 4
-    if network.prefixlen % step or not network.prefixlen:
-        raise ValueError(f"{text!r}: a reverse zone ends at a multiple of {step} bits; write those that it is made of")
-    labels = str(network.network_address.reverse_pointer).split(".")
-    return ".".join(labels[(network.max_prefixlen - network.prefixlen) // step :])
-
-
-def parse_forward(forward: dict[str, list[str]]) -> tuple[Forward, ...]:
-    """Return the forwarded zones. Raises `ValueError` with a sentence."""
-    found: dict[str, Forward] = {}
-    for text, servers in forward.items():
-        zone = parse_zone(text)
-        if zone in found:
-            raise ValueError(f"{text!r}: the zone {zone} stands twice")
-        if not servers:
-            raise ValueError(f"{text!r}: name at least one server")
-        found[zone] = Forward(names.to_wire(zone), tuple(parse_upstream(one) for one in servers))
-    return tuple(found.values())
 
 
 def _forward_texts(forward: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -398,20 +343,3 @@ def portal_config(settings: Settings, demo: bool = False) -> PortalConfig:
         proxies=tuple(section.proxies),
         private_lists=section.private_lists,
     )
-
-
-def system_upstreams(path: Path = Path("/etc/resolv.conf")) -> tuple[Endpoint, ...]:
-    """Return the resolvers that this machine uses; Quad9 when it names none."""
-    try:
-        lines = path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    found = []
-    for line in lines:
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                found.append(Endpoint(str(ipaddress.ip_address(words[1].partition("%")[0])), DNS_PORT))
-            except ValueError:
-                continue
-    return tuple(found) or (Endpoint("9.9.9.9", DNS_PORT), Endpoint("149.112.112.112", DNS_PORT))

@@ -29,6 +29,22 @@ class SecureEndpoint(Endpoint):
 
 
 @dataclass(frozen=True, slots=True)
+class HttpsEndpoint(SecureEndpoint):
+    """An upstream that is spoken to over HTTPS only (RFC 8484), at `path`; its certificate must be for `host`."""
+
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """Whom a request is for: the host, and the port unless it is 443."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == 443 else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"https://{self.host}@{Endpoint(self.address, self.port)}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
 class LocalRecord:
     """A record of the district's own, class IN. `name` is a lower-cased wire name, as are the names within the data of
     CNAME and PTR; `ttl` is in seconds."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from resolver.config import Endpoint, SecureEndpoint
+from resolver.channel import client_context
+from resolver.config import Endpoint, HttpsEndpoint, SecureEndpoint
 from resolver.engine.seam import Arrival, Send
 from resolver.poller import BROKEN, READ, WRITE, Poller
-from resolver.tls import TlsUpstream, client_context
+from resolver.tls import TlsUpstream
 from resolver.wire import FORMERR, NOTIMP, question_of
 
 SOCKETS = 64  # per upstream
@@ -24,6 +27,32 @@ MAX_USES = 1_000
 MAX_CONNECTIONS = 256  # TCP, over all upstreams
 MAX_DATAGRAM = 4_096  # octets; we offer upstream far less
 _HEAD = 12
+
+
+class SecureUpstream(Protocol):
+    """An upstream that is spoken to over TLS: `tls.py`, or `https.py`."""
+
+    def send(self, serial: int, message: bytes, now: float) -> None: ...
+
+    def sweep(self, now: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _secured(
+    endpoint: SecureEndpoint,
+    poller: Poller,
+    patience: float,
+    ca: Path | None,
+    arrived: Callable[[int, bytes], None],
+    failed: Callable[[int], None],
+    told: Callable[[str], None],
+) -> SecureUpstream:
+    if isinstance(endpoint, HttpsEndpoint):
+        from resolver.https import HttpsUpstream  # HTTP/2 costs memory: only where somebody speaks it
+
+        return HttpsUpstream(endpoint, client_context(ca, "h2"), poller, patience, arrived, failed, told)
+    return TlsUpstream(endpoint, client_context(ca), poller, patience, arrived, failed, told)
 
 
 class _Slot:
@@ -60,8 +89,16 @@ class Upstreams:
     """All sockets towards `servers`. `arrivals` and `failed` are filled by the poller's callbacks and taken by the
     worker, once per round."""
 
-    def __init__(self, servers: tuple[Endpoint, ...], poller: Poller, patience: float, ca: Path | None = None) -> None:
-        """`patience`: seconds after which nobody waits for a try any more. `ca`: see `client_context`."""
+    def __init__(
+        self,
+        servers: tuple[Endpoint, ...],
+        poller: Poller,
+        patience: float,
+        ca: Path | None = None,
+        told: Callable[[int, str], None] = lambda server, trouble: None,
+    ) -> None:
+        """`patience`: seconds after which nobody waits for a try any more. `ca`: see `client_context`. `told` gets what
+        begins to be wrong with an encrypted upstream, and (empty) that it is well again."""
         self._servers = servers
         self._poller = poller
         self._patience = patience
@@ -72,12 +109,12 @@ class Upstreams:
         self.arrivals: list[Arrival] = []
         self.failed: list[int] = []  # serials of tries whose socket reported an error
         self.stray = 0  # datagrams that matched no try
-        self._secure: list[TlsUpstream | None] = [None] * len(servers)
-        if any(isinstance(one, SecureEndpoint) for one in servers):
-            context = client_context(ca)
-            for at, one in enumerate(servers):
-                if isinstance(one, SecureEndpoint):
-                    self._secure[at] = TlsUpstream(one, context, poller, patience, self._arrived, self._lost)
+        self._secure: list[SecureUpstream | None] = [
+            _secured(one, poller, patience, ca, self._arrived, self._lost, partial(told, at))
+            if isinstance(one, SecureEndpoint)
+            else None
+            for at, one in enumerate(servers)
+        ]
 
     def _arrived(self, serial: int, message: bytes) -> None:
         self.arrivals.append((serial, message))

@@ -312,6 +312,26 @@ def question_of(message: bytes) -> bytes:
     return message[HEAD : -_OPT.size] if message[11] else message[HEAD:]
 
 
+def aged(data: bytes, age: int) -> bytes:
+    """Return a whole reply with every TTL counted down by `age` seconds (RFC 8484 §5.1); one that cannot be read as it
+    is."""
+    _, _, questions, *counts = _HEADER.unpack_from(data)
+    changed = bytearray(data)
+    try:
+        at = HEAD
+        for _ in range(questions):
+            at = read_name(data, at)[1] + 4
+        for _ in range(sum(counts)):
+            at = read_name(data, at)[1]
+            rtype, _, ttl, length = _RECORD.unpack_from(data, at)
+            if rtype != OPT:
+                _TTL.pack_into(changed, at + 4, max(ttl - age, 0))
+            at += 10 + length
+    except (WireError, struct.error):
+        return data
+    return bytes(changed)
+
+
 def patch_ttls(body: bytes, ttls: tuple[tuple[int, int], ...], age: int, cap: int) -> bytes:
     """Return `body` with each (offset, TTL) counted down by `age` and cut to `cap`."""
     patched = bytearray(body)

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
+from deploy.endpoints import parse_endpoint, parse_upstream, system_upstreams
 from deploy.options import fail, settings_from, with_settings
-from deploy.settings import PREFIX, Settings, parse_endpoint, parse_upstream, system_upstreams
+from deploy.settings import PREFIX, Settings
 from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
 from resolver.config import Endpoint, SecureEndpoint
 from resolver.sockets import CannotListen, probe

@@ -8,17 +8,15 @@ import pytest
 
 from blocklists import names
 from deploy.commands.up import environment_of
+from deploy.endpoints import parse_endpoint, parse_upstream, system_upstreams
 from deploy.oidc import BadSecretFile, oidc_config
 from deploy.settings import (
     BadSettings,
     load_settings,
-    parse_endpoint,
-    parse_upstream,
     portal_config,
     resolver_config,
-    system_upstreams,
 )
-from resolver.config import Endpoint, Forward, SecureEndpoint
+from resolver.config import Endpoint, Forward, HttpsEndpoint, SecureEndpoint
 
 
 def test_nothing_at_all_is_a_working_configuration() -> None:
@@ -137,8 +135,24 @@ def test_an_upstream_over_tls_names_its_certificate() -> None:
     assert parse_upstream("tls://dns.quad9.net@9.9.9.9") == SecureEndpoint("9.9.9.9", 853, "dns.quad9.net")
     assert str(parse_upstream("tls://dns.test@[2620:fe::fe]:8853")) == "tls://dns.test@[2620:fe::fe]:8853"
     assert parse_upstream("9.9.9.9") == Endpoint("9.9.9.9", 53)
-    for text in ("tls://9.9.9.9", "https://dns.quad9.net@9.9.9.9", "tls://@9.9.9.9", "tls://dns.test@dns.test"):
+    for text in ("tls://9.9.9.9", "http://dns.quad9.net@9.9.9.9", "tls://@9.9.9.9", "tls://dns.test@dns.test"):
         with pytest.raises(ValueError, match="write "):
+            parse_upstream(text)
+
+
+def test_an_upstream_over_https_names_its_certificate_its_address_and_its_path() -> None:
+    assert parse_upstream("https://dns.quad9.net@9.9.9.9") == HttpsEndpoint(
+        "9.9.9.9", 443, "dns.quad9.net", "/dns-query"
+    )
+    found = parse_upstream("https://dns.test@[2620:fe::fe]:8443/a/b")
+    assert (str(found), found.authority) == ("https://dns.test@[2620:fe::fe]:8443/a/b", "dns.test:8443")  # type: ignore[attr-defined]
+    for text, said in (
+        ("https://dns.test/dns-query", "write "),
+        ("https://dns.test@dns.test/dns-query", "is not an address"),
+        ("https://dns.test@9.9.9.9/dns-query{?dns}", "without a template"),
+        ("https://dns.test@9.9.9.9/a b", "without a template"),
+    ):
+        with pytest.raises(ValueError, match=said):
             parse_upstream(text)
 
 

@@ -8,8 +8,8 @@ import dns.rcode
 import pytest
 
 from blocklists import names
+from deploy.endpoints import parse_forward
 from deploy.local_records import parse_records
-from deploy.settings import parse_forward
 from resolver.config import Endpoint
 from resolver.routes import Routes
 from tests.resolver.laboratory import CONFIG, STAFF, Laboratory, make_snapshot_of

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from resolver.config import SecureEndpoint
+from resolver.config import HttpsEndpoint, SecureEndpoint
 from resolver.poller import Poller
 from resolver.upstream import Upstreams
 from resolver.wire import upstream_query
@@ -151,10 +151,14 @@ def for_ever(secured: ssl.SSLSocket, server: Server) -> None:
 class Client:
     """Our side: the sockets of a worker towards one upstream."""
 
-    def __init__(self, server: Server, ca: Path, host: str = HOST) -> None:
+    def __init__(self, server: Server, ca: Path, host: str = HOST, path: str | None = None) -> None:
+        """`path`: over HTTPS, else over TLS."""
         self.poller = Poller()
-        endpoint = SecureEndpoint("127.0.0.1", server.listener.getsockname()[1], host)
-        self.upstreams = Upstreams((endpoint,), self.poller, 3.0, ca)
+        self.told: list[str] = []
+        port = server.listener.getsockname()[1]
+        secure = SecureEndpoint("127.0.0.1", port, host)
+        endpoint = secure if path is None else HttpsEndpoint("127.0.0.1", port, host, path)
+        self.upstreams = Upstreams((endpoint,), self.poller, 3.0, ca, lambda _, trouble: self.told.append(trouble))
 
     def send(self, *serials: int) -> None:
         self.upstreams.send([(serial, 0, MESSAGE, False) for serial in serials], time.time())
@@ -240,7 +244,13 @@ def test_a_certificate_that_is_not_accepted_fails_its_questions_and_is_said_once
     assert server.questions == []
     assert set(server.firsts) == {b"\x16"}  # a TLS handshake; nothing came in the clear
     assert len(caplog.records) == 1
-    assert "certificate is not accepted" in caplog.text
+    why = {
+        "another name": f"it is for another name than {HOST}",
+        "expired": "it has expired",
+        "another authority": "no authority that is known here has signed it",
+    }[title]
+    assert client.told == [f"its certificate is not accepted: {why}"]
+    assert client.told[0] in caplog.text
 
 
 def test_what_a_closed_connection_left_unanswered_is_asked_on_a_new_one(talk: Talk) -> None:
@@ -254,6 +264,7 @@ def test_what_a_closed_connection_left_unanswered_is_asked_on_a_new_one(talk: Ta
     client.send(7, 8)
     assert client.wait(2) == ([7, 8], [])
     assert server.connections >= 4
+    assert client.told == []
 
 
 @pytest.mark.parametrize(
