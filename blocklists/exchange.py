@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 ENOUGH = 5  # devices: counts over fewer are shown to nobody
+MAX_MISSING = 8  # nodes named to another one, those silent longest first
 MAX_CATEGORIES = 8  # of a group's hour, the most blocked ones
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -131,4 +132,42 @@ class NodeStatus(_Message):
     cached: Annotated[int, Field(ge=0)] = 0  # answered at once, from memo or cache
     listening: Annotated[list[Short], Field(max_length=64)]
     last_error: Annotated[str, Field(max_length=500)] = ""
+    engine: Annotated[str, Field(max_length=40)] = ""  # which one answers: `plain`, or a native twin
     sight: Sight | None = None
+
+
+class Missing(_Message):
+    """A node that lacks the newest version. `silent`: seconds since it was last heard; None: never."""
+
+    name: Short
+    silent: Annotated[int | None, Field(ge=0, le=2**53)]
+
+
+class Reach(_Message):
+    """What a portal answers to a heartbeat: how far its newest version has come, at most `MAX_MISSING` by name."""
+
+    version: Version | None
+    acked: Count
+    expected: Count
+    missing: Annotated[tuple[Missing, ...], Field(max_length=MAX_MISSING)] = ()
+
+    def sentence(self) -> str:
+        """Return it as request pages say it; empty before the first version."""
+        if self.version is None:
+            return ""
+        said = f"version {self.version} in force on {self.acked} of {self.expected} resolvers"
+        names = [f"{one.name}, {_last_seen(one.silent)}" for one in self.missing]
+        if more := self.expected - self.acked - len(names):
+            names.append(f"{more} more")
+        return f"{said}; waiting for {'; '.join(names)}" if names else said
+
+
+def _last_seen(silent: int | None) -> str:
+    if silent is None:
+        return "never seen"
+    if silent < 60:
+        return "last seen just now" if silent < 20 else f"last seen {silent} s ago"
+    for seconds, word in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if silent >= seconds:
+            return f"last seen {silent // seconds} {word} ago"
+    raise AssertionError

@@ -27,6 +27,7 @@ from deploy.endpoints import (
     system_upstreams,
 )
 from deploy.local_records import parse_record, parse_records
+from deploy.mail import MailSection, mail_config
 from deploy.oidc import OidcSection
 from portal.config import PortalConfig
 from resolver.certificates import server_context
@@ -217,6 +218,7 @@ class PortalSection(_Section):
     private_lists: bool = Field(False, description="lists may come from private addresses, and over plain http")
     proxies: list[NetworkText] = Field([], description="reverse proxies whose X-Forwarded-For is believed")
     oidc: OidcSection = OidcSection()
+    mail: MailSection = MailSection()
 
 
 class Settings(BaseSettings):
@@ -274,6 +276,7 @@ def _unknown_variables() -> list[str]:
     for section, cls in (("RESOLVER", ResolverSection), ("PORTAL", PortalSection)):
         known |= {f"{PREFIX}{section}"} | {f"{PREFIX}{section}__{name.upper()}" for name in cls.model_fields}
     known |= {f"{PREFIX}PORTAL__OIDC__{name.upper()}" for name in OidcSection.model_fields}
+    known |= {f"{PREFIX}PORTAL__MAIL__{name.upper()}" for name in MailSection.model_fields}
     return [f"environment: {name}: no such setting" for name in sorted(os.environ) if _foreign(name, known)]
 
 
@@ -342,4 +345,5 @@ def portal_config(settings: Settings, demo: bool = False) -> PortalConfig:
         secure_cookies=url.startswith("https:"),
         proxies=tuple(section.proxies),
         private_lists=section.private_lists,
+        mail=mail_config(section.mail),
     )

@@ -24,7 +24,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal import demo, migrations, pages, problems, succession
+from portal import demo, mail, migrations, pages, problems, succession
+from portal.alertjob import AlertJob
 from portal.api import (
     answers,
     blocks,
@@ -53,6 +54,7 @@ from portal.jobs import Jobs
 from portal.keys import Keyring, signing_key
 from portal.listjob import ListJob
 from portal.live import DELIVERY, Event, Live
+from portal.models.alerts import AlertKind
 from portal.notices import Listener
 from portal.oidc.addresses import is_loopback
 from portal.oidc.fetching import Fetcher
@@ -73,11 +75,13 @@ API = "/api/v1"
 def prepare(config: PortalConfig, clock: Callable[[], float] = time.time) -> Engine:
     """Make the data folder ready: database and tables, the district (or the demo one), the signing key, a base.
 
-    Safe to run at every start. The caller holds `sole_portal` over it and the serving. Raises `BadKey`, `BadSeed`,
-    `OSError`, and the database's own errors: a start that fails says so, it does not go on without.
+    Safe to run at every start. The caller holds `sole_portal` over it and the serving. Raises `BadKey`, `BadMail`,
+    `BadSeed`, `OSError`, and the database's own errors: a start that fails says so, it does not go on without.
     """
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     signing_key(config.data)
+    if config.mail is not None:
+        mail.check(config.mail)
     engine = connect(config.database)
     migrations.upgrade(engine)
     now = clock()
@@ -108,6 +112,12 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         private=config.private_lists,
     )
     notices = Listener(engine, jobs.hear)
+
+    def own() -> dict[AlertKind, str]:
+        found = {AlertKind.PUBLISHING: jobs.trouble, AlertKind.LISTS: lists_job.trouble}
+        return {kind: trouble for kind, trouble in found.items() if trouble is not None}
+
+    alert_job = AlertJob(engine, config, clock, own, lambda: live.publish(Event(DELIVERY)))
     deps = Wiring(
         engine=engine,
         config=config,
@@ -123,6 +133,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         current=current,
         jobs=jobs,
         list_job=lists_job,
+        alert_job=alert_job,
         pace=Pace(),
         arrivals=Pace(most=300),
         provider=None if config.oidc is None else Provider(config.oidc, Fetcher(is_loopback(config.oidc.issuer))),
@@ -133,8 +144,10 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         jobs.start()
         notices.start()
         lists_job.start()
+        alert_job.start()
         yield
         live.close()
+        await run_in_threadpool(alert_job.stop)
         await run_in_threadpool(lists_job.stop)
         await run_in_threadpool(notices.stop)
         await run_in_threadpool(jobs.stop)

@@ -39,7 +39,7 @@ from portal.database import connect
 
 FORMAT = 1
 UPLOADS = Path("lists") / "uploads"  # in the data folder: `portal.listjob`
-_LEFT_OUT = frozenset({"alembic_version", "web_session", "enrolment_token", "sign_in_step", "base_chunk"})
+_LEFT_OUT = frozenset({"alembic_version", "web_session", "enrolment_token", "sign_in_step", "base_chunk", "mail"})
 _BATCH = 500  # rows of one insert
 _LIMIT = 64 << 30  # bytes unpacked: no district's portal is larger
 _SCRYPT = {"n": 2**16, "r": 8, "p": 1}  # 64 MB, a fraction of a second

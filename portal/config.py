@@ -28,6 +28,20 @@ class OidcConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MailConfig:
+    """The mail server that takes alerts, and who gets them. `to` empty: every administrator."""
+
+    host: str
+    port: int
+    security: str  # starttls, tls, none
+    sender: str
+    to: tuple[str, ...] = ()
+    user: str = ""
+    password_file: Path | None = None  # mode 0600
+    ca: Path | None = None  # PEM file of the server's authorities; None: the system's
+
+
+@dataclass(frozen=True, slots=True)
 class PortalConfig:
     """`url` is the address that people and nodes use; its host and `hosts` are the only ones answered (else 421)."""
 
@@ -43,3 +57,4 @@ class PortalConfig:
     secure_cookies: bool = False  # True behind https
     proxies: tuple[str, ...] = ()  # networks of reverse proxies: only their X-Forwarded-For is believed
     oidc: OidcConfig | None = None
+    mail: MailConfig | None = None  # None: alerts are on pages and in metrics only

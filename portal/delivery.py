@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import func, update
+from sqlalchemy import ColumnElement, and_, func, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
-from blocklists.exchange import Ack, Nack, NodeStatus, Offer
+from blocklists.exchange import MAX_MISSING, Ack, Missing, Nack, NodeStatus, Offer, Reach
 from blocklists.policy import EVERY_SITE
 from portal import audit, sight, succession
 from portal.access import SYSTEM, Actor, ActorKind
@@ -24,6 +24,9 @@ from portal.models.district import District
 from portal.models.levers import GrantRow
 from portal.notices import Notice, tell
 from portal.publication import newest_version
+
+SILENT = 20  # seconds without a word from a node: it is said to be silent
+SETTLED_MS = 15_000  # an ack is believed over a heartbeat for so long: they may overtake each other on the way
 
 
 class Standing(StrEnum):
@@ -74,6 +77,7 @@ class NodeView:
     skew_ms: int | None
     offered: int | None
     acked: int | None
+    acked_published_at: int | None  # seconds: how old what it serves is
     behind: bool  # it has not acknowledged the newest version
     behind_since: int | None  # seconds: when the first version that it lacks was published; None: it lacks none
     nack_version: int | None
@@ -107,10 +111,40 @@ def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> N
             return
 
 
+def take_back(session: Session, node_id: int, above: int, now_ms: int, settled_ms: int | None = None) -> bool:
+    """The node serves nothing newer than version `above`: its later acknowledgements count no more, until it sends them
+    again. `settled_ms`: only those that came before this moment. True when there were any."""
+    fell = (
+        update(Delivery)
+        .where(col(Delivery.node_id) == node_id, col(Delivery.version) > above, _counts())
+        .values(lost_at_ms=now_ms)
+        .execution_options(synchronize_session=False)
+    )
+    if settled_ms is not None:
+        fell = fell.where(col(Delivery.acked_at_ms) < settled_ms)
+    if not session.connection().execute(fell).rowcount:
+        return False
+    detail: dict[str, audit.Plain] = {"serves": above}
+    audit.record(session, _node(node_id, session), now_ms, "node.policy.lose", f"node:{node_id}", detail)
+    tell(session, Notice.DELIVERY)
+    return True
+
+
+def fell_back(session: Session, node_id: int, above: int) -> bool:
+    """True when `take_back` would find something."""
+    wanted = select(Delivery.id).where(col(Delivery.node_id) == node_id, col(Delivery.version) > above, _counts())
+    return session.exec(wanted.limit(1)).first() is not None
+
+
+def _counts() -> ColumnElement[bool]:
+    return and_(col(Delivery.acked_at_ms).is_not(None), col(Delivery.lost_at_ms).is_(None))
+
+
 def has_answered(session: Session, node_id: int, version: int) -> bool:
     """True when the node needs no second offer of this version: it acknowledged it, or it was cut off since."""
     row, node = _delivery(session, node_id, version), session.get(Node, node_id)
-    return (row is not None and row.acked_at_ms is not None) or node is None or node.retired_at is not None
+    acked = row is not None and row.acked_at_ms is not None and row.lost_at_ms is None
+    return acked or node is None or node.retired_at is not None
 
 
 def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None:
@@ -123,8 +157,7 @@ def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None
     session.execute(
         update(Delivery)
         .where(col(Delivery.node_id) == node_id, col(Delivery.version) == message.version)
-        .where(col(Delivery.acked_at_ms).is_(None))
-        .values(acked_at_ms=now_ms)
+        .values(acked_at_ms=func.coalesce(Delivery.acked_at_ms, now_ms), lost_at_ms=None)
     )
     tell(session, Notice.DELIVERY)
     return None
@@ -145,6 +178,7 @@ def nack(session: Session, node_id: int, message: Nack, now_ms: int) -> str | No
             f"policy:{message.version}",
             {"reason": message.reason},
         )
+    take_back(session, node_id, message.version - 1, now_ms)
     row.nacked_at_ms = now_ms
     row.nack_reason = message.reason
     session.add(row)
@@ -196,6 +230,9 @@ def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat
                 status=_without_groups(heartbeat.status).model_dump(mode="json"),
             )
         )
+        version, settled = heartbeat.status.version, heartbeat.at_ms - SETTLED_MS
+        if version is not None:
+            take_back(session, node_id, version, heartbeat.at_ms, settled)
         if heartbeat.status.sight is not None:
             sight.keep(session, node_id, heartbeat.status.sight)
 
@@ -245,8 +282,7 @@ class _Receipts:
             first = (
                 select(Delivery.acked_at_ms)
                 .where(col(Delivery.node_id) == col(Node.id))
-                .where(col(Delivery.version) >= (version or 0))
-                .where(col(Delivery.acked_at_ms).is_not(None))
+                .where(col(Delivery.version) >= (version or 0), _counts())
                 .order_by(col(Delivery.version))
                 .limit(1)
                 .scalar_subquery()
@@ -271,6 +307,20 @@ class _Receipts:
             wanted = select(PolicyVersion.decided_at_ms).where(col(PolicyVersion.version) == version)
             self._decided[version] = self._session.exec(wanted).first()
         return self._decided[version]
+
+
+def reach(session: Session, now: float) -> Reach:
+    """Return how far the newest version has come, for nodes: as request pages say it of a grant for every site."""
+    newest = newest_version(session)
+    if newest is None:
+        return Reach(version=None, acked=0, expected=0)
+    expected = _Receipts(session).of(newest.version)
+    missing = sorted((one for one in expected if one.acked_at_ms is None), key=lambda one: one.last_seen_at or 0)
+    named = tuple(
+        Missing(name=one.name, silent=None if one.last_seen_at is None else max(0, int(now) - one.last_seen_at))
+        for one in missing[:MAX_MISSING]
+    )
+    return Reach(version=newest.version, acked=len(expected) - len(missing), expected=len(expected), missing=named)
 
 
 def _standing(grant: GrantRow, receipts: _Receipts, now: float) -> InForce:
@@ -305,11 +355,7 @@ def _millis(grant: GrantRow, expected: Sequence[_Receipt], receipts: _Receipts) 
 def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
     """Return the nodes by name; retired ones too when asked for."""
     newest = session.exec(select(func.max(PolicyVersion.version))).one()
-    acked = (
-        select(func.max(Delivery.version))
-        .where(col(Delivery.node_id) == col(Node.id), col(Delivery.acked_at_ms).is_not(None))
-        .scalar_subquery()
-    )
+    acked = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id), _counts()).scalar_subquery()
     offered = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id)).scalar_subquery()
     refused = (
         select(func.max(Delivery.version))
@@ -333,6 +379,7 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
                 skew_ms=node.skew_ms,
                 offered=offered_version,
                 acked=acked_version,
+                acked_published_at=_published_at(session, acked_version),
                 behind=newest is not None and (acked_version or 0) < newest,
                 behind_since=_published_after(session, acked_version or 0, newest),
                 nack_version=refused_version,
@@ -341,6 +388,12 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
             )
         )
     return tuple(found)
+
+
+def _published_at(session: Session, version: int | None) -> int | None:
+    wanted = select(PolicyVersion.published_at_ms).where(col(PolicyVersion.version) == version)
+    at_ms = None if version is None else session.exec(wanted).first()
+    return None if at_ms is None else at_ms // 1000
 
 
 def _published_after(session: Session, version: int, newest: int | None) -> int | None:

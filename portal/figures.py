@@ -6,7 +6,8 @@ documented in `docs/metrics.md`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -14,14 +15,14 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from blocklists.base import ListInfo
-from portal import delivery
+from portal import alerts, delivery, mail
 from portal.bases import current_base
+from portal.models.alerts import AlertKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.requests import Request
 from portal.models.words import State
 from portal.publication import newest_version
 
-SILENT = 20  # seconds without a word from a node
 RECENT = 200  # acknowledgements that the latency is taken over
 QUANTILES = (0.5, 0.95, 1.0)
 
@@ -35,6 +36,12 @@ def families(session: Session, lists: Iterable[ListInfo], trouble: str | None, n
     requests = {str(state): float(counted.get(state, 0)) for state in State}
     yield _by("schoolgate_portal_requests", "Requests by state", "state", requests)
     yield _by("schoolgate_portal_nodes", "Resolvers by state", "state", _nodes(session, now))
+    open_ = Counter(one.kind for one in alerts.current(session))
+    alerted = {str(kind): float(open_[kind]) for kind in AlertKind}
+    yield _by("schoolgate_portal_alerts", "Alerts that are not over, by kind", "kind", alerted)
+    outbox = mail.standing(session)
+    mails = {"waiting": outbox.waiting, "sent": outbox.sent, "given-up": outbox.given_up}
+    yield _by("schoolgate_portal_mail", "Mail of alerts in the last 90 days, by state", "state", mails)
     about = "From a decision's commit to a resolver's acknowledgement, over the newest acknowledgements"
     yield _by("schoolgate_portal_publication_latency_seconds", about, "quantile", _latency(session))
     base = current_base(session)
@@ -47,7 +54,7 @@ def families(session: Session, lists: Iterable[ListInfo], trouble: str | None, n
 def _nodes(session: Session, now: float) -> dict[str, float]:
     found = {"up-to-date": 0.0, "behind": 0.0, "silent": 0.0}
     for view in delivery.node_views(session):
-        silent = view.last_seen_at is None or now - view.last_seen_at > SILENT
+        silent = view.last_seen_at is None or now - view.last_seen_at > delivery.SILENT
         found["silent" if silent else "behind" if view.behind else "up-to-date"] += 1
     return found
 
@@ -75,7 +82,7 @@ def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, about, value)
 
 
-def _by(name: str, about: str, label: str, values: dict[str, float]) -> GaugeMetricFamily:
+def _by(name: str, about: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, about, labels=[label] if label else [])
     for value, number in values.items():
         family.add_metric([value] if label else [], number)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy import Engine
 
+from blocklists.exchange import Reach
 from portal import audit, changes, delivery
 from portal.access import SYSTEM
 from portal.current import Current, NothingPublished
@@ -46,6 +47,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._heartbeats: dict[int, Heartbeat] = {}
         self._thread = threading.Thread(target=self._run, name="portal-jobs", daemon=True)
+        self.reach = Reach(version=None, acked=0, expected=0)  # as it was at the last heartbeats
         self._announced = 0
         self._elsewhere = False  # another portal says that it published
         self._failing: dict[str, str] = {}  # kind of work -> what went wrong with it last
@@ -154,6 +156,7 @@ class Jobs:
         if batch:
             with transaction(self._engine) as session:
                 delivery.write_heartbeats(session, sorted(batch.items()))
+                self.reach = delivery.reach(session, self._clock())
             self._live.publish(Event(DELIVERY))
 
     def _report(self, name: str, what: str, *, refused: bool) -> None:

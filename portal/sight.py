@@ -7,14 +7,14 @@ be told apart, so the larger number counts, never the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy
 from sqlalchemy import case, delete, func
 from sqlmodel import Session, col, select
 
-from blocklists.exchange import ENOUGH, Sight
+from blocklists.exchange import ENOUGH, MinuteCount, Sight
 from blocklists.policy import UNASSIGNED
 from portal import access
 from portal.access import Actor
@@ -102,6 +102,12 @@ class Building:
     name: str
     all: Counts
     groups: tuple[tuple[str, Counts], ...]  # audience, counts
+
+
+def per_second(minutes: Sequence[MinuteCount], now: float) -> float:
+    """Return the questions a second of the last whole minute; a minute without a word had none."""
+    last = int(now) // 60 * 60 - 60
+    return next((one.queries for one in minutes if one.at == last), 0) / 60
 
 
 def this_hour(session: Session, actor: Actor, now: float) -> dict[int, Counts]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from portal.alertjob import AlertJob
 from portal.bases import Bases
 from portal.current import Current
 from portal.deps import Deps
@@ -27,6 +28,7 @@ class Wiring(Deps):
     current: Current
     jobs: Jobs
     list_job: ListJob
+    alert_job: AlertJob
     pace: Pace
     arrivals: Pace  # how many sign-ins an address begins
     provider: Provider | None  # of identities; None: passwords only

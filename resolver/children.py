@@ -71,6 +71,7 @@ class Post:
     leaving: bool = False  # told to drain: its end is no failure
     heard_at: float = 0.0  # last status, monotonic; 0 before the first
     serving: tuple[int, str] | None = None  # version and digest, for workers
+    engine: str = ""  # which one a worker runs
     counters: dict[str, int] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)  # counters of those who filled this post before
 

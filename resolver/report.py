@@ -26,6 +26,7 @@ def health(workers: list[Post], listening: Iterable[object], errors: Iterable[st
         "cached": sum(post.total("memo_hits") + post.total("cache_hits") for post in workers),
         "listening": [str(one) for one in listening][:64],
         "last_error": "; ".join(errors)[:500],
+        "engine": ", ".join(sorted({post.engine for post in workers if post.engine}))[:40],
     }
 
 

@@ -27,7 +27,7 @@ import httpx_sse
 import zstandard
 from pydantic import BaseModel, ValidationError
 
-from blocklists.exchange import Ack, Nack, NodeStatus, Offer
+from blocklists.exchange import Ack, Nack, NodeStatus, Offer, Reach
 from resolver import aggregates
 from resolver.children import receive, send
 from resolver.enrolment import Identity, is_loopback, read_identity, said
@@ -74,6 +74,8 @@ class Subscription:
         self._in_force = ""  # digest of what was last acknowledged; empty while something is being carried out
         self._portal = "not asked yet"
         self._error = ""
+        self._reach = ""  # how far the newest version has come everywhere, in the portal's words
+        self._reach_at = 0.0  # when it said so; the wall clock's seconds
 
     async def follow(self, lifeline: int) -> int:
         over = asyncio.Event()
@@ -140,7 +142,8 @@ class Subscription:
         self._say()
 
     def _say(self) -> None:
-        send(self._channel, {"did": "status", "portal": self._portal, "error": self._error})
+        told = {"portal": self._portal, "error": self._error, "reach": self._reach, "reach_at": self._reach_at}
+        send(self._channel, {"did": "status", **told})
 
     # Offers
 
@@ -300,13 +303,15 @@ class Subscription:
                 groups_at = time.monotonic() + GROUPS_EVERY if groups else groups_at
                 sight = await asyncio.to_thread(aggregates.sight, self._state, groups=groups)
                 status = NodeStatus(clock=time.time(), sight=sight, **self._health)
-                with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected):
-                    await self._post(client, "status", status)
+                with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected, ValidationError):
+                    self._reach = Reach.model_validate_json(await self._post(client, "status", status)).sentence()
+                    self._reach_at = time.time()
             await asyncio.sleep(STATUS_EVERY if self._health else 0.2)
 
-    async def _post(self, client: httpx.AsyncClient, what: str, body: BaseModel) -> None:
+    async def _post(self, client: httpx.AsyncClient, what: str, body: BaseModel) -> bytes:
         answer = await client.post(f"{self._api}/{what}", json=body.model_dump(mode="json"))
         check(answer.status_code, said(answer.content))
+        return answer.content
 
 
 def _wait(tries: int) -> float:

@@ -132,6 +132,7 @@ class Supervisor:
         self._stop_by = 0.0
         self._status_at = 0.0
         self._portal = "not asked yet"
+        self._reach: dict[str, Any] = {"reach": "", "reach_at": 0.0}
         self._errors: dict[str, str] = {}  # by source, until it is well again
         self._selector = selectors.DefaultSelector()
         posts = [*self._workers, *self._helpers, self._verifier]
@@ -236,6 +237,7 @@ class Supervisor:
             case Role.WORKER, "status":
                 post.serving = _serving(message)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
+                post.engine = str(message["engine"])
                 if post.heard_at - (post.child.started if post.child else 0) > 5:
                     self._errors.pop(post.name, None)
             case Role.WORKER, "swapped":
@@ -252,6 +254,7 @@ class Supervisor:
             case Role.SUBSCRIPTION, "status":
                 self._errors.pop(post.name, None)
                 self._portal = str(message["portal"])
+                self._reach = {"reach": str(message["reach"]), "reach_at": float(message["reach_at"])}
                 self._note("policy", str(message["error"]))
             case Role.METRICS | Role.BLOCK_PAGE, "status":
                 self._errors.pop(post.name, None)
@@ -410,6 +413,7 @@ class Supervisor:
             "phase": self._phase.value,
             "portal": self._portal,
             "upstreams": report.upstreams(self._config),
+            **self._reach,
             "counters": report.counters(self._workers),
             "by_worker": report.by_worker(self._workers),
             "query_log": report.counters([self._log_writer]),

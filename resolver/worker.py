@@ -7,7 +7,7 @@ supervisor's lifeline closes, the worker exits.
 Control messages are JSON, one per SEQPACKET datagram. In: `{"do":"swap","version","digest"}`,
 `{"do":"flush","name","subtree"}`, `{"do":"drain"}`. Out: `{"did":"swapped","version","digest"}`,
 `{"did":"refused","reason"}`, `{"did":"flushed","entries"}`, and every second
-`{"did":"status","version","digest","counters"}`.
+`{"did":"status","version","digest","engine","counters"}`.
 """
 
 from __future__ import annotations
@@ -313,6 +313,7 @@ class _Worker:
                 "did": "status",
                 "version": None if snapshot is None else snapshot.version,
                 "digest": None if snapshot is None else snapshot.digest,
+                "engine": self._engine.name,
                 "counters": counters,
             }
         )

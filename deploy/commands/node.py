@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -56,6 +57,8 @@ def status(config: Path | None, data: Path | None) -> None:
     click.echo(f"listening on {', '.join(found['listening'])}")
     click.echo(f"policy version {version}" if version else "no policy yet")
     click.echo(f"portal: {found['portal']}")
+    if found["reach"]:
+        click.echo(f"{found['reach']}{_as_of(time.time() - found['reach_at'])}")
     click.echo(f"{found['workers_ready']} of {found['workers']} workers ready")
     _table("upstream", [(one["name"], _asked_for(one)) for one in found["upstreams"]])
     _table("process", [(one["name"], f"pid {one['pid']}", _serving(one)) for one in found["processes"]])
@@ -68,6 +71,16 @@ def status(config: Path | None, data: Path | None) -> None:
 def _asked_for(upstream: dict[str, Any]) -> str:
     zones = ", ".join(upstream["zones"])
     return ("every other name" + (f", and {zones}" if zones else "")) if upstream["ordinary"] else f"only {zones}"
+
+
+def _as_of(seconds: float) -> str:
+    """Nothing while the portal is heard every few seconds."""
+    if seconds < 60:
+        return ""
+    for size, word in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f" (as the portal said {seconds // size:.0f} {word} ago)"
+    return ""
 
 
 def _serving(process: dict[str, Any]) -> str:

@@ -35,6 +35,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     from portal.database import DatabaseInUse, sole_portal
     from portal.errors import Refused
     from portal.keys import BadKey
+    from portal.mail import BadMail
 
     settings = settings_from(config, data)
     told = portal_config(settings, demo)
@@ -67,7 +68,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
             gc.freeze()  # what was loaded stays: a collection in the middle of a publication does not walk through it
             server.run()
             engine.dispose()
-    except (BadKey, BadSeed, DatabaseInUse, Refused) as error:
+    except (BadKey, BadMail, BadSeed, DatabaseInUse, Refused) as error:
         raise fail(str(error)) from None
     except CommandError as error:
         raise fail(f"the database's tables cannot be brought up to date: {error}") from None

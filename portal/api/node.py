@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer
+from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer, Reach
 from portal import delivery, district, enrolment, restoration
 from portal.database import after_commit, reading, transaction
 from portal.delivery import Heartbeat
@@ -115,8 +115,16 @@ def _event(offer: Offer) -> ServerSentEvent:
 
 
 def _first_offer(wired: Wired, node: int, last_event_id: str | None) -> Offer | None:
+    """The newest offer, if the node lacks it. What it holds less than it once acknowledged, it has lost."""
+    holds = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
     with reading(wired.engine) as session:
         offer = delivery.newest_offer(session)
+        lost = delivery.fell_back(session, node, holds)
+    if lost:
+        with transaction(wired.engine) as session:
+            delivery.take_back(session, node, holds, _now_ms(wired))
+            after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
+    with reading(wired.engine) as session:
         if offer is None:
             return None
         if last_event_id == str(offer.version) and delivery.has_answered(session, node, offer.version):
@@ -232,10 +240,11 @@ def nacks(wired: Wired, node: Caller, message: Nack) -> None:
         raise Conflict(refusal)
 
 
-@router.post("/status", status_code=204)
-def status(wired: Wired, node: Caller, message: NodeStatus) -> None:
-    """A heartbeat: health, and the node's clock."""
+@router.post("/status")
+def status(wired: Wired, node: Caller, message: NodeStatus) -> Reach:
+    """A heartbeat: health, and the node's clock. The answer says how far the newest version has come everywhere."""
     wired.jobs.heartbeat(node, Heartbeat(message, _now_ms(wired)))
+    return wired.jobs.reach
 
 
 def _now_ms(wired: Wired) -> int:

@@ -5,6 +5,18 @@ the district's zone. Lists of plain strings and small objects are JSON columns: 
 Importing this package fills SQLModel's metadata with every table.
 """
 
-from portal.models import audit, delivery, district, levers, lists, people, profiles, requests, rules, sight
+from portal.models import alerts, audit, delivery, district, levers, lists, people, profiles, requests, rules, sight
 
-__all__ = ["audit", "delivery", "district", "levers", "lists", "people", "profiles", "requests", "rules", "sight"]
+__all__ = [
+    "alerts",
+    "audit",
+    "delivery",
+    "district",
+    "levers",
+    "lists",
+    "people",
+    "profiles",
+    "requests",
+    "rules",
+    "sight",
+]

@@ -122,5 +122,6 @@ class Delivery(SQLModel, table=True):
     version: int = Field(foreign_key="policy_version.version", index=True)
     offered_at_ms: int = Field(sa_type=BigInteger)
     acked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    lost_at_ms: int | None = Field(default=None, sa_type=BigInteger)  # it fell back since: the ack counts no more
     nacked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     nack_reason: str = ""

@@ -14,7 +14,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, Entry, Hours
 from portal import delivery, district
-from portal.delivery import InForce, Standing
+from portal.delivery import SILENT, InForce, Standing, WaitingFor
 from portal.grants import GrantView
 from portal.models.district import CategoryRow
 from portal.models.levers import GrantRow
@@ -64,7 +64,7 @@ def cards(session: Session, views: Iterable[GrantView], now: float) -> tuple[Car
     standings = delivery.in_force_of(session, rows, now)
     names = site_names(session)
     zone = district.zone(session)
-    return tuple(_card(view, standings[view.id], names, zone) for view in found)
+    return tuple(_card(view, standings[view.id], names, zone, now) for view in found)
 
 
 def site_names(session: Session) -> dict[str, str]:
@@ -75,8 +75,8 @@ def category_titles(session: Session) -> dict[str, str]:
     return {row.id: row.title for row in session.exec(select(CategoryRow))}
 
 
-def _card(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo) -> Card:
-    gate = _gate(view, standing, names, zone)
+def _card(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo, now: float) -> Card:
+    gate = _gate(view, standing, names, zone, now)
     return Card(
         id=view.id,
         entries=view.scope.entries,
@@ -126,12 +126,19 @@ def _note(standing: InForce) -> str:
     return f"on {standing.acked} of {standing.expected} resolvers{after}"
 
 
-def _gate(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo) -> Gate:
+def _missing(one: WaitingFor, now: float) -> str:
+    if one.last_seen_at is None:
+        return f"{one.name}, never seen"
+    silent = now - one.last_seen_at
+    return one.name if silent <= SILENT else f"{one.name}, last seen {times.age(silent)} ago"
+
+
+def _gate(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo, now: float) -> Gate:
     scope = view.scope
     audiences = words.listed([words.AUDIENCES[one].text.lower() for one in scope.audiences])
     what = f"{frame.entries_short(scope.entries)} for {audiences} at {frame.site_names(scope.sites, names)}"
     until = f" until {times.until_text(scope.window.ends_at, zone)}" if scope.window.ends_at else ""
-    missing = words.listed([one.name for one in standing.waiting_for])
+    missing = words.listed([_missing(one, now) for one in standing.waiting_for])
     hours = "; ".join(frame.hours(one) for one in scope.window.hours)
     when = f", {hours}{',' if until else ''}{until}" if hours else until
     on = f"on {standing.acked} of {standing.expected} resolvers"

@@ -5,7 +5,6 @@ Counts only, from the resolvers' own heartbeats, and none over fewer than five d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter
@@ -13,28 +12,17 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from blocklists.exchange import MinuteCount, NodeStatus
+from blocklists.exchange import NodeStatus
 from portal import access, delivery, sight
 from portal.access import Actor
-from portal.pages import cards, frame, streams, words
+from portal.pages import cards, charts, frame, streams
+from portal.pages.charts import Chart
 from portal.pages.web import PersonVisit
 from portal.sight import DAY, Counts
 
 router = APIRouter()
 
-MINUTES = 30
-WIDTH, HEIGHT = 600, 120  # of a chart, in its own units
 DAYS = {"1": DAY, "7": 7 * DAY, "30": 30 * DAY}
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """Two polygons over the last half hour, oldest minute left; `peak` is what the top line stands for."""
-
-    queries: str
-    blocked: str
-    peak: int
-    about: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +41,11 @@ def page(visit: PersonVisit) -> Response:
     with visit.reading() as session:
         nodes = _nodes(session, visit.actor, visit.now)
         return visit.page(
-            session, "traffic/nodes.html", nodes=nodes, live=frame.live("/traffic/events", nodes), minutes=MINUTES
+            session,
+            "traffic/nodes.html",
+            nodes=nodes,
+            live=frame.live("/traffic/events", nodes),
+            minutes=charts.MINUTES,
         )
 
 
@@ -96,17 +88,16 @@ def _nodes(session: Session, actor: Actor, now: float) -> tuple[_Node, ...]:
         if counts.hidden or status is None or status.sight is None:
             found.append(_Node(view.name, "", "", "", True, None, ()))
             continue
-        minutes = full(status.sight.minutes, now)
-        last = minutes[-2] if len(minutes) > 1 else (0, 0)  # the last whole minute
+        minutes = charts.full(status.sight.minutes, now)
         most = max((count for _, count in counts.top), default=1)
         found.append(
             _Node(
                 name=view.name,
-                rate=_rate(last[0] / 60),
+                rate=charts.rate(sight.per_second(status.sight.minutes, now)),
                 share=f"{round(100 * counts.blocked / max(1, counts.queries))} %",
                 cached=_cached(status),
                 hidden=False,
-                chart=chart(minutes),
+                chart=charts.chart(minutes),
                 top=tuple(
                     (titles.get(name, name), count, max(1, round(100 * count / most))) for name, count in counts.top
                 ),
@@ -115,36 +106,5 @@ def _nodes(session: Session, actor: Actor, now: float) -> tuple[_Node, ...]:
     return tuple(found)
 
 
-def _rate(per_second: float) -> str:
-    return f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.1f}"
-
-
 def _cached(status: NodeStatus) -> str:
     return f"{round(100 * status.cached / status.queries)} %" if status.queries else "none yet"
-
-
-def full(minutes: Sequence[MinuteCount], now: float) -> list[tuple[int, int]]:
-    """Return queries and blocked of the last `MINUTES` minutes, the present one last; minutes without a word are 0."""
-    known = {one.at: (one.queries, one.blocked) for one in minutes}
-    last = int(now) // 60 * 60
-    return [known.get(last - 60 * back, (0, 0)) for back in range(MINUTES - 1, -1, -1)]
-
-
-def chart(minutes: Sequence[tuple[int, int]]) -> Chart:
-    """Return the picture of whole minutes; the present one, which is not over, is left out."""
-    whole = list(minutes)[:-1]
-    peak = max(1, *(queries for queries, _ in whole))
-    total, blocked = sum(queries for queries, _ in whole), sum(blocked for _, blocked in whole)
-    return Chart(
-        _polygon([queries for queries, _ in whole], peak),
-        _polygon([blocked for _, blocked in whole], peak),
-        peak,
-        f"{words.count(total, 'question')} in the last half hour, {blocked:,} of them blocked; "
-        f"at most {peak:,} in a minute",
-    )
-
-
-def _polygon(values: Sequence[int], peak: int) -> str:
-    step = WIDTH / max(1, len(values) - 1)
-    line = [f"{round(at * step)},{round(HEIGHT - value / peak * HEIGHT)}" for at, value in enumerate(values)]
-    return " ".join((f"0,{HEIGHT}", *line, f"{WIDTH},{HEIGHT}"))

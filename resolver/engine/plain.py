@@ -34,6 +34,8 @@ _TRANSFERS = frozenset({wire.AXFR, wire.IXFR})
 class Engine:
     """See the module. One per worker; nothing in it is shared."""
 
+    name = "plain"
+
     def __init__(self, config: ResolverConfig) -> None:
         self._config = config
         self._counters = Counters()

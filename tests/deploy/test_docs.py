@@ -9,6 +9,7 @@ import click
 import pytest
 
 from deploy.cli import COMMANDS, main
+from deploy.mail import MailSection
 from deploy.oidc import OidcSection
 from deploy.settings import PortalSection, ResolverSection, Settings
 
@@ -37,7 +38,11 @@ def test_every_command_is_documented_and_every_documented_one_exists() -> None:
 
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
-    known = {*ResolverSection.model_fields, *PortalSection.model_fields, *OidcSection.model_fields, "data"} - {"oidc"}
+    known = {*ResolverSection.model_fields, *PortalSection.model_fields, *OidcSection.model_fields, "data"} - {
+        "oidc",
+        "mail",
+    }
+    known |= {*MailSection.model_fields}
     assert set(Settings.model_fields) == {"data", "resolver", "portal"}
     rows = re.findall(r"^\| (`[a-z_`, ]+) \|", SETTINGS, re.M)
     assert {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)} == known

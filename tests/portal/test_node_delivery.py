@@ -294,7 +294,7 @@ def test_a_heartbeat_is_shown_with_the_clocks_skew(served: Served) -> None:
             "blocked": 1,
             "listening": ["127.0.0.1:5300"],
         }
-        assert client.post("/status", json=body).status_code == 204
+        assert client.post("/status", json=body).json()["expected"] in (0, 1)  # before the first heartbeat, and after
     served.wired.jobs.stop()  # writes what it holds
     with reading(served.wired.engine) as session:
         (view,) = delivery.node_views(session)

@@ -18,7 +18,7 @@ from portal.delivery import Heartbeat
 from portal.models.delivery import Node
 from portal.models.people import User
 from portal.models.sight import GroupHourRow
-from portal.pages import traffic
+from portal.pages import charts
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.resolver.fake_portal import until
 
@@ -143,9 +143,9 @@ def test_clients_of_no_group_are_named_with_their_counts(served: Served) -> None
 def test_a_chart_leaves_the_present_minute_out_and_fills_silent_ones() -> None:
     now = 100_000 * 60 + 30
     minutes = [MinuteCount(at=100_000 * 60, queries=999, blocked=0), MinuteCount(at=99_999 * 60, queries=10, blocked=5)]
-    whole = traffic.full(minutes, now)
-    assert (len(whole), whole[-2:], whole[0]) == (traffic.MINUTES, [(10, 5), (999, 0)], (0, 0))
-    chart = traffic.chart(whole)
+    whole = charts.full(minutes, now)
+    assert (len(whole), whole[-2:], whole[0]) == (charts.MINUTES, [(10, 5), (999, 0)], (0, 0))
+    chart = charts.chart(whole)
     assert chart.peak == 10
     assert chart.queries.endswith("600,0 600,120")
     assert "10 questions in the last half hour, 5 of them blocked" in chart.about

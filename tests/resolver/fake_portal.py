@@ -118,6 +118,7 @@ class FakePortal:
         self.sent: list[tuple[int, int]] = []  # status and length of each compressed body
         self.given_back: list[tuple[str, bytes, str]] = []  # digest, zstd body, signature
         self.recall = ""  # digest of a policy to ask back
+        self.reach: dict[str, Any] = {}  # the answer to every heartbeat
         self.refuse_acks = 0  # answer this many acks with 503
         self.open_streams = 0
         self._changed = threading.Condition()
@@ -259,6 +260,6 @@ def _handler(portal: FakePortal) -> type[BaseHTTPRequestHandler]:
                 return
             kind = {"acks": portal.acks, "nacks": portal.nacks, "status": portal.statuses}
             kind[self.path.rpartition("/")[2]].append(body)
-            self._answer(200)
+            self._answer(200, json.dumps(portal.reach).encode())
 
     return Handler

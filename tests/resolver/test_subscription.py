@@ -292,6 +292,21 @@ def test_health_reaches_the_portal_as_the_supervisor_tells_it(portal: FakePortal
     assert status["clock"] > 1.7e9
 
 
+def test_how_far_the_newest_version_has_come_is_told_on_in_the_portal_s_words(
+    portal: FakePortal, running: Supervised
+) -> None:
+    health = {"version": None, "digest": None, "workers": 1, "workers_ready": 0, "queries": 0, "blocked": 0}
+    missing = [{"name": "Edison Middle", "silent": 185}, {"name": "Tesla", "silent": None}]
+    portal.reach = {"version": 7, "acked": 5, "expected": 8, "missing": missing}
+    send(running.channel, {"did": "status", **health, "listening": []})
+    told = until(lambda: [one for one in running.said if one["reach"]])
+    assert told[0]["reach"] == (
+        "version 7 in force on 5 of 8 resolvers; "
+        "waiting for Edison Middle, last seen 3 min ago; Tesla, never seen; 1 more"
+    )
+    assert told[0]["reach_at"] > 1.7e9
+
+
 def test_waits_double_up_to_a_limit_and_are_partly_random() -> None:
     waits = [[subscription._wait(tries) for _ in range(50)] for tries in range(40)]
     assert all(0.1 <= wait <= 0.2 for wait in waits[0])
