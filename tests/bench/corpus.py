@@ -36,3 +36,9 @@ def write_queries(path: Path, names: list[str], count: int, blocked: float) -> N
         for _ in range(count):
             pool = listed_sample if rng.random() < blocked else names
             file.write(f"{rng.choice(pool)} A\n")
+
+
+def write_misses(path: Path, turn: int, count: int) -> None:
+    """Write a dnsperf file of `count` names that no other turn has; the local authority answers each."""
+    with path.open("w") as file:
+        file.writelines(f"m{turn}x{number}.random.example A\n" for number in range(count))
