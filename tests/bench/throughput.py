@@ -54,7 +54,7 @@ def main(rounds: int = ROUNDS, names: int = NAMES) -> None:
         ):
             sides = (Figures("Schoolgate", ours.resolver, ours.dns), Figures("Unbound", unbound.pid, 5392))
             for side in sides:
-                load.dnsperf(side.pid, side.port, queries, 4)  # warm the caches
+                load.warm_up(side.port, queries)
             for _ in range(rounds):
                 for side in sides:
                     side.hits.append(load.dnsperf(side.pid, side.port, queries, SECONDS))
