@@ -28,15 +28,32 @@ class Fast:
     """First level: what follows the id, ready to send until `until` (seconds since 1970). `opt` is where the length of
     the OPT record that ends it stands, so that a cookie can be put behind; 0: there is none, or no room for one."""
 
-    __slots__ = ("blocked", "hits", "opt", "record", "tail", "until")
+    __slots__ = ("_body", "_finished", "blocked", "hits", "opt", "record", "tail", "until")
 
-    def __init__(self, tail: bytes, until: float, record: bytes, blocked: int, opt: int) -> None:
+    def __init__(self, tail: bytes, until: float, finished: Finished, body: int, opt: int) -> None:
+        self.hits = 0
+        self.put(tail, until, finished, body, opt)
+
+    def put(self, tail: bytes, until: float, finished: Finished, body: int, opt: int) -> None:
+        """Hold this from now on. `body`: where in `tail` the body of `finished` begins."""
         self.tail = tail
         self.opt = opt
         self.until = until
-        self.record = record
-        self.blocked = blocked
-        self.hits = 0
+        self.record = finished.record
+        self.blocked = finished.blocked
+        self._body = body
+        self._finished = finished
+
+    def renewed(self, now: float) -> bool:
+        """Bring the TTLs up to date, once a second and answer; False when it must be looked at as a whole again."""
+        finished = self._finished
+        if now >= finished.until or finished.ageing(now):
+            return False
+        body, until = finished.body(now)
+        at = self._body
+        self.tail = self.tail[:at] + body + self.tail[at + len(body) :]
+        self.until = until
+        return now < until
 
 
 class Finished:
@@ -177,16 +194,16 @@ class Memo:
             entries[key] = finished
 
 
-def remember_variant(finished: Finished, view: View, rest: bytes, tail: bytes, until: float, opt: int) -> None:
+def remember_variant(
+    finished: Finished, view: View, rest: bytes, tail: bytes, until: float, body: int, opt: int
+) -> None:
     """Put the bytes of an assembled answer into the first level of `view`, under the question's bytes after its id;
-    both without a cookie."""
+    both without a cookie. `body`: where in `tail` the answer's body begins."""
     fast = view.fast.get(rest)
     if fast is not None:
-        fast.tail = tail
-        fast.until = until
-        fast.opt = opt
+        fast.put(tail, until, finished, body, opt)
     elif len(finished.variants) < MAX_VARIANTS:
-        fast = Fast(tail, until, finished.record, finished.blocked, opt)
+        fast = Fast(tail, until, finished, body, opt)
         view.fast[rest] = fast
         finished.variants.append((view.fast, rest, fast))
 
@@ -203,7 +220,7 @@ def remember(query: Query, finished: Finished, view: View, rest: bytes, body: by
         opt = room_for_cookie(tail, opt_record(size, query.do, answer.ede, answer.rcode))
     bare = without_cookie(rest) if query.cookie else rest
     if bare is not None:
-        remember_variant(finished, view, bare, tail, until, opt)
+        remember_variant(finished, view, bare, tail, until, wire.HEAD - 2 + len(query.question), opt)
 
 
 def room_for_cookie(tail: bytes, opt: bytes) -> int:

@@ -109,7 +109,7 @@ class Engine:
             client = clients.get(peer[0])
             if client is not None:
                 fast = client.fast.get(data[2:])
-                if fast is not None and now < fast.until:
+                if fast is not None and (now < fast.until or fast.renewed(now)):
                     fast.hits += 1
                     hits += 1
                     blocked += fast.blocked
@@ -188,7 +188,7 @@ class Engine:
         if rest is None:
             return None
         fast = client.fast.get(rest)
-        if fast is None or now >= fast.until or not fast.opt:
+        if fast is None or not fast.opt or not (now < fast.until or fast.renewed(now)):
             return None
         fast.hits += 1
         counters = self._counters

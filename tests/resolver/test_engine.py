@@ -592,3 +592,19 @@ def test_an_answer_that_was_too_long_for_udp_is_whole_over_tcp_however_often_it_
         assert over_udp is not None and over_tcp is not None
         assert (bool(over_udp.flags & dns.flags.TC), len(over_udp.answer)) == (True, 0)
         assert (bool(over_tcp.flags & dns.flags.TC), len(over_tcp.answer[0])) == (False, 200)
+
+
+def test_the_first_level_counts_ttls_down_by_itself_until_it_is_time_to_ask_again() -> None:
+    laboratory = Laboratory()
+    laboratory.resolve("example.com", "example.com. 100 A 192.0.2.1")
+    for _ in range(3):
+        assert laboratory.ask("example.com", use_edns=0)
+    (fast,) = next(iter(laboratory.udp.clients.values())).fast.values()
+    seen = []
+    for _ in range(12):
+        laboratory.now += 8
+        found = laboratory.ask("example.com", use_edns=0)
+        seen.append((found.answer[0].ttl, str(found.answer[0][0]), found.edns) if found else None)
+    assert seen == [(100 - 8 * turn, "192.0.2.1", 0) for turn in range(1, 13)]
+    assert fast.hits > 8
+    assert len(laboratory.sent) == 1  # in the last tenth of its time it was asked for again
