@@ -38,6 +38,7 @@ class Idp:
     url: str = ""
     key: RSAKey = field(default_factory=lambda: RSAKey.generate_key(2048))
     kid: str = "k1"
+    client_secret: str = SECRET
     person: Claims = field(default_factory=dict)
     change: Callable[[Claims], Claims] = lambda claims: claims
     sign: Sign = signed
@@ -46,11 +47,12 @@ class Idp:
     forgives: bool = False  # a code counts again and again
     asked: list[str] = field(default_factory=list)  # paths
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)  # what went over the wire and must stay between the two
 
     def honest(self) -> None:
         """Back to normal."""
         fresh = Idp(key=self.key)
-        for name in ("kid", "person", "change", "sign", "document", "serve", "forgives", "asked", "codes"):
+        for name in ("kid", "person", "change", "sign", "document", "serve", "forgives", "asked", "codes", "secrets"):
             setattr(self, name, getattr(fresh, name))
 
     def jwks(self) -> bytes:
@@ -74,12 +76,13 @@ class Idp:
         return 302, {"Location": f"{query['redirect_uri']}?{back}"}, b""
 
     def token(self, form: dict[str, str]) -> Answer:
+        self.secrets += [form[name] for name in ("code", "code_verifier", "client_secret") if name in form]
         began = self.codes.get(form.get("code", ""))
         if began is not None and not self.forgives:
             del self.codes[form["code"]]
         digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
         challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        if (form.get("client_id"), form.get("client_secret")) != (CLIENT, SECRET):
+        if (form.get("client_id"), form.get("client_secret")) != (CLIENT, self.client_secret):
             return 401, {}, b'{"error": "invalid_client"}'
         if began is None or began["redirect_uri"] != form.get("redirect_uri") or began["code_challenge"] != challenge:
             return 400, {}, b'{"error": "invalid_grant"}'
@@ -87,6 +90,7 @@ class Idp:
         now = int(time.time())
         claims = {"iss": self.url, "aud": CLIENT, "sub": "1", "iat": now, "exp": now + 300, "nonce": began["nonce"]}
         token = self.sign(self, self.change({**claims, **self.person}))
+        self.secrets += [token, began["nonce"], began["state"]]
         return 200, {}, json.dumps({"access_token": "x", "token_type": "Bearer", "id_token": token}).encode()
 
     def answer(self, method: str, path: str, query: dict[str, str], form: dict[str, str]) -> Answer:
