@@ -13,7 +13,7 @@ thread, and ends the open streams.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -24,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal import demo, mail, migrations, pages, problems, succession
+from portal import delivery, demo, mail, migrations, pages, problems, succession
 from portal.alertjob import AlertJob
 from portal.api import (
     answers,
@@ -48,7 +48,7 @@ from portal.api import (
 from portal.bases import Bases, ensure_base, shipped_seed
 from portal.config import PortalConfig
 from portal.current import Current
-from portal.database import connect, reading, transaction
+from portal.database import after_commit, connect, reading, transaction
 from portal.explain import SnapshotCatalogue
 from portal.jobs import Jobs
 from portal.keys import Keyring, signing_key
@@ -60,9 +60,11 @@ from portal.oidc.addresses import is_loopback
 from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
 from portal.pages import failures, frame
+from portal.parcels import Parcels
 from portal.passwords import Passwords
 from portal.proxies import Proxies
 from portal.publication import Publisher
+from portal.receipts import Receipts, Refusals, Waiting
 from portal.sealing import Sealer, sealing_key
 from portal.security import Guard, host_of
 from portal.sessions import Throttle
@@ -118,6 +120,17 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         return {kind: trouble for kind, trouble in found.items() if trouble is not None}
 
     alert_job = AlertJob(engine, config, clock, own, lambda: live.publish(Event(DELIVERY)))
+
+    def policy_body(digest: str) -> bytes | None:
+        with reading(engine) as session:
+            return delivery.policy_body(session, digest)
+
+    def write_acks(waiting: Sequence[Waiting]) -> Refusals:
+        with transaction(engine) as session:
+            after_commit(session, lambda: live.publish(Event(DELIVERY)))
+            now_ms = int(clock() * 1000)
+            return [delivery.ack(session, node, message, now_ms) for node, message in waiting]
+
     deps = Wiring(
         engine=engine,
         config=config,
@@ -135,6 +148,8 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         list_job=lists_job,
         alert_job=alert_job,
         pace=Pace(),
+        parcels=Parcels(policy_body),
+        receipts=Receipts(write_acks),
         arrivals=Pace(most=300),
         provider=None if config.oidc is None else Provider(config.oidc, Fetcher(is_loopback(config.oidc.issuer))),
     )

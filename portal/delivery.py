@@ -100,6 +100,11 @@ def _is_held(session: Session) -> bool:
     return session.exec(select(District.held_at)).first() is not None
 
 
+def policy_body(session: Session, digest: str) -> bytes | None:
+    """Return the exact bytes of the published policy of this digest; None when there is none."""
+    return session.exec(select(PolicyVersion.body).where(col(PolicyVersion.digest) == digest)).first()
+
+
 def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> None:
     """Note that this node is offered this version, before it is sent; the first time counts."""
     known = select(Delivery.id).where(col(Delivery.node_id) == node_id, col(Delivery.version) == version)
@@ -187,12 +192,12 @@ def nack(session: Session, node_id: int, message: Nack, now_ms: int) -> str | No
 
 
 def _mismatch(session: Session, node_id: int, version: int, digest: str, now_ms: int) -> str | None:
-    published = session.get(PolicyVersion, version)
+    published = session.exec(select(PolicyVersion.digest).where(PolicyVersion.version == version)).first()
     if published is None:
         return f"version {version} was never published here"
-    if published.digest != digest:
+    if published != digest:
         subject = f"node:{node_id}"
-        detail: dict[str, audit.Plain] = {"version": version, "published": published.digest, "said": digest}
+        detail: dict[str, audit.Plain] = {"version": version, "published": published, "said": digest}
         audit.record(session, _node(node_id, session), now_ms, "node.digest.alarm", subject, detail)
         return f"version {version} has another digest here: the node holds something that this portal never published"
     if _delivery(session, node_id, version) is None:

@@ -15,6 +15,8 @@ from portal.keys import Keyring
 from portal.listjob import ListJob
 from portal.live import Live
 from portal.oidc.provider import Provider
+from portal.parcels import Parcels
+from portal.receipts import Receipts
 from portal.sealing import Sealer
 from portal.why import Pace
 
@@ -30,6 +32,8 @@ class Wiring(Deps):
     list_job: ListJob
     alert_job: AlertJob
     pace: Pace
+    parcels: Parcels
+    receipts: Receipts
     arrivals: Pace  # how many sign-ins an address begins
     provider: Provider | None  # of identities; None: passwords only
 

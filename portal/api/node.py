@@ -14,7 +14,6 @@ from typing import Annotated
 import zstandard
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from fastapi.responses import FileResponse
-from sqlmodel import Session, col, select
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -25,7 +24,7 @@ from portal.delivery import Heartbeat
 from portal.errors import Conflict, Invalid, NotFound
 from portal.event_source import event_source
 from portal.live import DELIVERY, OFFER, Event
-from portal.models.delivery import BaseFile, PolicyVersion
+from portal.models.delivery import BaseFile
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/node", tags=["node"])
@@ -167,32 +166,19 @@ def objects(
     Who accepts `application/zstd` gets them compressed: a policy with the published policy `against` as dictionary
     (raw content, named again in the answer's `Dictionary`), a base as a file that ranges continue.
     """
-    compressed = ZSTD in accept
+    if ZSTD in accept and (parcel := wired.parcels.get(sha256, against)) is not None:
+        dictionary = {} if parcel.against is None else {"Dictionary": parcel.against}
+        return Response(parcel.data, 200, {**_FOREVER, "Vary": "Accept", **dictionary}, ZSTD)
     with reading(wired.engine) as session:
-        body = _policy(session, sha256)
-        known = None if body is None or against is None or not compressed else _policy(session, against)
+        body = delivery.policy_body(session, sha256)
         base = body is None and session.get(BaseFile, sha256) is not None
     if body is not None:
-        return _compressed(body, known, against) if compressed else Response(body, 200, _FOREVER, "application/json")
+        return Response(body, 200, _FOREVER, "application/json")
     if not base or not wired.bases.file(sha256).is_file():
         raise NotFound("This portal has no object of this digest.")
-    if compressed:
+    if ZSTD in accept:
         return FileResponse(wired.bases.packed(sha256), media_type=ZSTD, headers=_FOREVER)
     return FileResponse(wired.bases.file(sha256), media_type="application/octet-stream", headers=_FOREVER)
-
-
-def _policy(session: Session, digest: str) -> bytes | None:
-    return session.exec(select(PolicyVersion.body).where(col(PolicyVersion.digest) == digest)).first()
-
-
-def _compressed(body: bytes, known: bytes | None, against: str | None) -> Response:
-    headers = {**_FOREVER, "Vary": "Accept"}
-    words = None
-    if known is not None and against is not None:
-        words = zstandard.ZstdCompressionDict(known, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        headers["Dictionary"] = against
-    packed = zstandard.ZstdCompressor(level=3, dict_data=words, write_content_size=True).compress(body)
-    return Response(packed, 200, headers, ZSTD)
 
 
 @router.put("/objects/{sha256}", status_code=204)
@@ -219,12 +205,9 @@ async def recalled(
 
 
 @router.post("/acks", status_code=204)
-def acks(wired: Wired, node: Caller, message: Ack) -> None:
+async def acks(wired: Wired, node: Caller, message: Ack) -> None:
     """Verified, persisted and swapped in by every worker. Sent again, it counts once."""
-    now_ms = _now_ms(wired)
-    with transaction(wired.engine) as session:
-        refusal = delivery.ack(session, node, message, now_ms)
-        after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
+    refusal = await wired.receipts.take(node, message)
     if refusal is not None:
         raise Conflict(refusal)
 

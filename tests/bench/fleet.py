@@ -98,7 +98,12 @@ class _Connection:
 
     async def call(self, line: str, body: bytes = b"", more: str = "") -> tuple[int, dict[str, str], bytes]:
         reader = await self.begin(line, body, more)
-        status = int((await reader.readline()).split()[1])
+        first = await reader.readline()
+        if not first:  # it was idle for too long
+            self._streams = None
+            reader = await self.begin(line, body, more)
+            first = await reader.readline()
+        status = int(first.split()[1])
         headers = {}
         while (header := await reader.readline()) not in (b"\r\n", b""):
             name, _, value = header.decode().partition(":")
@@ -113,9 +118,6 @@ class _Connection:
         length = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n" if body else ""
         writer.write(f"{line} HTTP/1.1\r\n{self._head}{length}{more}\r\n".encode() + body)
         return reader
-
-    def lost(self) -> None:
-        self._streams = None
 
 
 async def _node(shared: _Shared, credential: str) -> None:
