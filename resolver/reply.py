@@ -178,7 +178,7 @@ def _chain(
             kept.append(record)
             if rtype == qtype and owner == last:
                 terminal = True
-            if rtype in _BINDINGS and rdata + 2 < end:
+            if rtype in _BINDINGS:
                 target, stop = read_name(data, rdata + 2)
                 if stop > end:
                     raise WireError("a service binding that ends early")

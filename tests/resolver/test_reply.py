@@ -173,3 +173,14 @@ def test_a_ttl_with_the_top_bit_is_zero() -> None:
     at = data.index(b"\0\0\0\x01\0\x04")
     data[at : at + 4] = b"\x80\0\0\0"
     assert read_reply(bytes(data), NAME, 1, False).ttls[0][1] == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0\1", b"\0\1\3svc"])
+@pytest.mark.parametrize("qtype", ["HTTPS", "SVCB"])
+def test_a_service_binding_without_a_whole_target_is_refused(qtype: str, data: bytes) -> None:
+    query = ask("www.example.com", qtype)
+    number = query[-4:-2]
+    record = b"\xc0\x0c" + number + b"\0\1\0\0\1\x2c" + len(data).to_bytes(2, "big") + data
+    message = query[:2] + header(0x8180, 1, 1, 0, 0) + query[HEAD:] + record
+    with pytest.raises(WireError):
+        read_reply(message, NAME, int.from_bytes(number, "big"), False)
