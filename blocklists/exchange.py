@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 ENOUGH = 5  # devices: counts over fewer are shown to nobody
+MAX_ASKED = 2000  # names that many devices asked for
 MAX_MISSING = 8  # nodes named to another one, those silent longest first
 MAX_CATEGORIES = 8  # of a group's hour, the most blocked ones
 
@@ -111,12 +112,27 @@ class GroupHour(_Message):
     categories: Annotated[list[CategoryCount], Field(max_length=MAX_CATEGORIES)]
 
 
+class AskedName(_Message):
+    """A name, and the share of a node's devices that asked for it in a day, in thousandths."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    permille: Annotated[int, Field(ge=0, le=1000)]
+
+
+class AskedDay(_Message):
+    """The names that many devices asked for in the day that begins at `day`, and that were not blocked."""
+
+    day: Annotated[int, Field(ge=0, le=2**53)]
+    names: Annotated[list[AskedName], Field(max_length=MAX_ASKED)]
+
+
 class Sight(_Message):
-    """What a node counted: the last half hour, and (not with every status) each group's present and last hour. Counts
-    only; no client is named."""
+    """What a node counted: the last half hour, and (not with every status) each group's present and last hour and what
+    many devices asked for in the last day. Counts only; no client is named."""
 
     minutes: Annotated[list[MinuteCount], Field(max_length=60)]
     groups: Annotated[list[GroupHour], Field(max_length=4000)]
+    asked: AskedDay | None = None
 
 
 class NodeStatus(_Message):

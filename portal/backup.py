@@ -1,6 +1,6 @@
 """Backup and restore: one file that holds the district's portal, made while it runs.
 
-    FILE = zstd( tar( manifest.json, tables/NAME.jsonl …, objects/DIGEST …, uploads/ID …, keys.sealed?, end.json ) )
+    FILE = zstd( tar( manifest.json, tables/NAME.jsonl …, objects/DIGEST …, keys.sealed?, end.json ) )
 
 The rows are read in one snapshot and written as plain JSON, so the file does not depend on the kind of database: what
 SQLite wrote, PostgreSQL restores. Left out: signed-in browsers and enrolment tokens, which do not outlive a machine.
@@ -38,8 +38,9 @@ from portal.bases import Bases
 from portal.database import connect
 
 FORMAT = 1
-UPLOADS = Path("lists") / "uploads"  # in the data folder: `portal.listjob`
-_LEFT_OUT = frozenset({"alembic_version", "web_session", "enrolment_token", "sign_in_step", "base_chunk", "mail"})
+_LEFT_OUT = frozenset(
+    {"alembic_version", "web_session", "enrolment_token", "sign_in_step", "base_chunk", "list_copy", "mail"}
+)
 _BATCH = 500  # rows of one insert
 _LIMIT = 64 << 30  # bytes unpacked: no district's portal is larger
 _SCRYPT = {"n": 2**16, "r": 8, "p": 1}  # 64 MB, a fraction of a second
@@ -105,10 +106,6 @@ def _pack(engine: Engine, data: Path, packed: Any, passphrase: str | None, now: 
         for digest in current:
             with bases.file(digest).open("rb") as content:
                 add(f"objects/{digest}", content)
-        for path in sorted((data / UPLOADS).glob("*")):  # the district's own lists, which no address brings back
-            if path.is_file() and _expected(f"uploads/{path.name}"):
-                with path.open("rb") as content:
-                    add(f"uploads/{path.name}", content)
         if passphrase is not None:
             add("keys.sealed", io.BytesIO(_seal(_folder(data / "keys"), passphrase)))
         add("end.json", io.BytesIO(json.dumps(digests).encode()))
@@ -164,8 +161,6 @@ def read(source: Path, data: Path, database: str, passphrase: str | None) -> Sum
                 Bases(data).store(content.read_bytes())
         finally:
             engine.dispose()
-        for content in (unpacked / "uploads").glob("*"):
-            _place(data / UPLOADS / content.name, content.read_bytes())
         for name, value in keys.items():
             _place(data / "keys" / name, value)
     return Summary(str(head["district"]), int(head["made_at"]), head["version"], rows, bool(keys))
@@ -217,8 +212,6 @@ def _expected(name: str) -> bool:
     folder, _, rest = name.rpartition("/")
     if folder == "tables":
         return rest.endswith(".jsonl") and rest.removesuffix(".jsonl").replace("_", "").isalnum()
-    if folder == "uploads":
-        return rest.replace("-", "").replace("_", "").replace(".", "").isalnum() and not rest.startswith(".")
     if folder == "objects":
         return len(rest) == 64 and set(rest) <= set("0123456789abcdef")
     return name in ("manifest.json", "keys.sealed", "end.json")

@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import MAX_MISSING, Ack, Missing, Nack, NodeStatus, Offer, Reach
 from blocklists.policy import EVERY_SITE
-from portal import audit, sight, succession
+from portal import asked, audit, sight, succession
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
@@ -240,13 +240,15 @@ def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat
             take_back(session, node_id, version, heartbeat.at_ms, settled)
         if heartbeat.status.sight is not None:
             sight.keep(session, node_id, heartbeat.status.sight)
+            if (day := heartbeat.status.sight.asked) is not None:
+                asked.keep(session, node_id, day)
 
 
 def _without_groups(status: NodeStatus) -> NodeStatus:
     """What groups asked is kept by the hour, not with the node."""
     if status.sight is None:
         return status
-    return status.model_copy(update={"sight": status.sight.model_copy(update={"groups": []})})
+    return status.model_copy(update={"sight": status.sight.model_copy(update={"groups": [], "asked": None})})
 
 
 def in_force(session: Session, grant: GrantRow, now: float) -> InForce:

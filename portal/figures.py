@@ -15,7 +15,7 @@ from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from blocklists.base import ListInfo
-from portal import alerts, delivery, mail
+from portal import alerts, builds, delivery, mail, sources
 from portal.bases import current_base
 from portal.models.alerts import AlertKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
@@ -49,6 +49,21 @@ def families(session: Session, lists: Iterable[ListInfo], trouble: str | None, n
     yield _by("schoolgate_portal_base_age_seconds", "Since the base was compiled", "", age)
     ages = {one.id: max(0.0, now - one.fetched_at) for one in lists if one.fetched_at}
     yield _by("schoolgate_portal_list_age_seconds", "Since a blocklist was fetched", "list", ages)
+    yield from _fetching(session, now)
+
+
+def _fetching(session: Session, now: float) -> Iterator[Metric]:
+    """How fetching goes, for the lists that are on."""
+    views = [view for view in sources.sources(session, now) if view.enabled]
+    about = "Failed attempts to bring a list that is on, since it last came; 0: it came"
+    family = GaugeMetricFamily("schoolgate_portal_list_failures", about, labels=("list", "code"))
+    for view in views:
+        family.add_metric((view.id, view.error_code), view.failures)
+    yield family
+    rejected = {view.id: float(view.rejected) for view in views}
+    yield _by("schoolgate_portal_list_rejected_lines", "Lines that were rejected when it last came", "list", rejected)
+    held = float(builds.held(session) is not None)
+    yield _gauge("schoolgate_portal_update_held", "1 while an update of the lists waits for an administrator", held)
 
 
 def _nodes(session: Session, now: float) -> dict[str, float]:

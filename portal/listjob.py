@@ -22,12 +22,13 @@ from sqlalchemy import Engine, delete
 from sqlmodel import Session, col
 
 from blocklists.seed import Seed
-from blocklists.update import Job, dump
-from portal import bases, builds, grants, services, sources
+from blocklists.shelf import Kept, Shelf
+from blocklists.update import Job, Wanted, dump
+from portal import asked, bases, builds, copies, grants, services, sources
 from portal.bases import Bases
 from portal.database import after_commit, reading, sole_pass, transaction
 from portal.models.delivery import BaseChunk
-from portal.models.lists import BuildState
+from portal.models.lists import BuildState, ListCopy, UploadedList
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class ListJob:
         private: bool = False,
         patience: float = 600.0,
     ) -> None:
-        """`folder` holds the shelf and what was uploaded; `changed` is called when there is something to publish,
+        """`folder` holds the shelf; `changed` is called when there is something to publish,
         `moved` when only the progress is another."""
         self._engine = engine
         self._files = files
@@ -91,12 +92,6 @@ class ListJob:
 
     def wake(self) -> None:
         self._event.set()
-
-    def upload(self, id: str) -> Path:
-        """Return where the bytes of an uploaded list are left for the next pass."""
-        folder = self._folder / "uploads"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder / id
 
     def _run(self) -> None:
         while not self._stopping:
@@ -150,6 +145,7 @@ class ListJob:
             if "fetched" in what:
                 with transaction(self._engine) as session:
                     sources.fetched(session, self._clock(), what["fetched"])
+                    self._share(session, what["fetched"])
             elif "result" in what:
                 result = what["result"]
             elif "failed" in what:
@@ -165,7 +161,7 @@ class ListJob:
         with transaction(self._engine) as session:
             after_commit(session, self._changed)
             why = said[0] if said else f"the process that builds ended with status {ended}"
-            sources.lost(session, now, ids, why if ended else "its uploaded file is not on this machine")
+            sources.lost(session, now, ids, why if ended else "what was uploaded is not there any more")
             if self._stopping and result is None:
                 builds.resume(session)
             elif result is not None and ended == 0:
@@ -180,21 +176,13 @@ class ListJob:
     def job(self, session: Session, now: float, fetch: tuple[str, ...], build: bool) -> Job:
         """Return what the process is told."""
         present = bases.current_base(session)
-        wanted = []
-        for one in sources.wanted(session, now):
-            file = self._folder / "uploads" / one.id
-            if not one.url:
-                wanted.append(replace(one, file=str(file) if file.exists() else ""))
-            else:
-                wanted.append(one)
-        uploads = {one.id for one in wanted if not one.url and one.file}
-        by_url = {one.id for one in wanted if one.url}
+        wanted = tuple(self._at_hand(session, one, one.id in fetch) for one in sources.wanted(session, now))
         return Job(
             shelf=str(self._folder / "shelf"),
             objects=str(self._files.folder),
             old="" if present is None else present.digest,
-            wanted=tuple(wanted),
-            fetch=tuple(id for id in fetch if id in uploads | by_url),
+            wanted=tuple(one for one, _ in wanted),
+            fetch=tuple(one.id for one, needed in wanted if needed),
             build=build,
             services=services.edited(session),
             watched=(
@@ -205,10 +193,43 @@ class ListJob:
                     for entry in grant.entries
                     if entry.match.value != "via"
                 ),
+                *asked.watched(session, now),
             ),
             private=self._private,
             patience=self._patience,
         )
+
+    def _at_hand(self, session: Session, one: Wanted, due: bool) -> tuple[Wanted, bool]:
+        """Return the list as the process is told of it, and whether it is to be brought.
+
+        The shelf may lack what the database knows: another portal brought it, or a backup was restored."""
+        known = sources.digests(session).get(one.id, "")
+        shelf = Shelf(self._folder / "shelf")
+        kept = shelf.kept(one.id)
+        lacking = bool(known) and (kept is None or kept.digest != known)
+        if not one.url:
+            held = copies.digest(session, UploadedList, one.id)
+            if held and (due or (lacking and held == known)):
+                file = self._folder / "uploads" / one.id
+                copies.write(session, UploadedList, one.id, file)
+                return replace(one, file=str(file)), True
+            return one, False
+        if lacking and copies.digest(session, ListCopy, one.id) == known:
+            row = sources.source(session, 0, one.id)
+            with shelf.writing(one.id) as (path, _):
+                size = copies.write(session, ListCopy, one.id, path)
+                times = float(row.fetched_at or 0), float(row.checked_at or 0)
+                shelf.keep(path, Kept(one.id, one.url, known, size, *times))
+            lacking = False
+        return one, due or lacking
+
+    def _share(self, session: Session, outcome: Mapping[str, Any]) -> None:
+        """A copy that was fetched, for the other portals."""
+        shelf = Shelf(self._folder / "shelf")
+        kept = shelf.kept(outcome["id"])
+        fresh = outcome["outcome"] == "fresh" and kept is not None and kept.url.startswith("http")
+        if fresh and kept is not None and bases.shares(self._engine):
+            copies.put(session, ListCopy, kept.id, shelf.read(kept))
 
     def run_process(self, job: Job, hear: Tell) -> int:
         """Run one update in a process of its own; return its exit status."""

@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlmodel import Session, col, select
 
@@ -20,12 +19,12 @@ from blocklists.catalog import MAX_BYTES, MAX_NAMES, Source, bad_url, due_at, lo
 from blocklists.formats.detect import Format
 from blocklists.seed import load_seed
 from blocklists.update import Wanted
-from portal import access, audit, builds
+from portal import access, audit, builds, copies
 from portal.access import Actor
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
 from portal.models.district import CategoryRow
-from portal.models.lists import SourceRow
+from portal.models.lists import SourceRow, UploadedList
 
 JITTER = 0.1  # of the cadence: a thousand districts do not all ask at midnight
 RETRY = 3600  # seconds, when the process that fetched ended without a word
@@ -207,14 +206,8 @@ def add(session: Session, actor: Actor, now: float, draft: SourceDraft, private:
     return _view(row, now)
 
 
-class Uploads(Protocol):
-    """Where the bytes of an uploaded list are left for the job."""
-
-    def upload(self, id: str) -> Path: ...
-
-
 def add_with_file(
-    session: Session, actor: Actor, now: float, draft: SourceDraft, data: bytes, uploads: Uploads, private: bool
+    session: Session, actor: Actor, now: float, draft: SourceDraft, data: bytes, private: bool
 ) -> SourceView:
     """As `add`; without an address, `data` is the list."""
     mistakes = Mistakes()
@@ -224,10 +217,7 @@ def add_with_file(
     mistakes.stop()
     view = add(session, actor, now, draft, private)
     if data:
-        path = uploads.upload(view.id)
-        new = path.with_suffix(".new")
-        new.write_bytes(data)
-        new.replace(path)
+        copies.put(session, UploadedList, view.id, (data,))
     return view
 
 
@@ -251,12 +241,13 @@ def ask_build(session: Session, actor: Actor, now: float, id: str) -> int:
     return builds.ask(session, now, because).id or 0
 
 
-def uploaded(session: Session, actor: Actor, now: float, id: str) -> SourceView:
-    """A file for this list lies ready: the job takes it at its next pass."""
+def uploaded(session: Session, actor: Actor, now: float, id: str, data: bytes) -> SourceView:
+    """A newer file for this list: the job takes it at its next pass."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
     row = _row(session, id)
     if not row.own or row.url:
         raise Conflict("This list is fetched from its address; a file is no copy of it.")
+    copies.put(session, UploadedList, id, (data,))
     row.due_at = int(now)
     session.add(row)
     audit.record(session, actor, int(now * 1000), "lists.source.upload", f"list:{id}")
@@ -293,6 +284,11 @@ def _wanted(view: SourceView) -> Wanted:
     if known is None:
         return replace(plain, most=MAX_NAMES, max_bytes=MAX_BYTES)
     return replace(plain, member=known.member or "", least=known.least, most=known.most, max_bytes=known.max_bytes)
+
+
+def digests(session: Session) -> dict[str, str]:
+    """Return the digest of each list's last good copy, by id."""
+    return dict(session.exec(select(SourceRow.id, SourceRow.digest)).all())
 
 
 def due(session: Session, now: float) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from blocklists.exchange import MAX_CATEGORIES, CategoryCount, GroupHour, MinuteCount, Sight
+from blocklists.exchange import MAX_CATEGORIES, AskedDay, AskedName, CategoryCount, GroupHour, MinuteCount, Sight
 from resolver import tally
 
 
@@ -19,9 +20,17 @@ def sight(state: Path, *, groups: bool) -> Sight | None:
         return Sight(
             minutes=[MinuteCount(at=at, queries=queries, blocked=blocked) for at, queries, blocked in plain["minutes"]],
             groups=[_group(row) for row in plain["hours"]] if groups else [],
+            asked=_asked(plain.get("asked")) if groups else None,
         )
     except (ValidationError, KeyError, TypeError, ValueError):
         return None
+
+
+def _asked(plain: dict[str, Any] | None) -> AskedDay | None:
+    if plain is None:
+        return None
+    found = [AskedName(name=name, permille=permille) for name, permille in plain["names"]]
+    return AskedDay(day=plain["day"], names=found)
 
 
 def _group(row: dict[str, object]) -> GroupHour:

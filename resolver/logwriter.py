@@ -3,7 +3,7 @@
     rings/*.ring                        what workers append, drained every 250 ms
     querylog/spool-YYYYMMDDTHH.log      frames, append-only, UTC hour; synced each second
     querylog/keys/YYYYMM.key            the month's pseudonym key, mode 0600, destroyed with the logs that it covers
-    sight.json                          counts of what passed (`tally.py`)
+    sight.json, popular.json            counts of what passed (`tally.py`, `popular.py`)
 
 A frame is a magic, u32 size, u32 CRC-32 of the body, and the body: whole blocks (`querylog.py`) in which every
 client's address has become a keyed hash. A torn frame at the end (a kill, a full disk) is cut off before the next one
@@ -179,6 +179,8 @@ class Writer:
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._spool.close()
+        with contextlib.suppress(OSError):
+            self._tally.close()
 
 
 def run(state: Path, channel: socket.socket, lifeline: int) -> int:

@@ -9,6 +9,7 @@ metrics process and the subscription read that file; nobody asks the log writer,
     hours     per group of this clock hour and the one before: queries, blocked, bypass signals, blocked by category,
               each with the number of devices up to `ENOUGH` (who looks at counts must not see fewer than that), and
               whether one address asks like a forwarder
+    asked     names that many devices asked for in the last whole day (`popular.py`)
 
 A device is an address. Every table is bounded.
 """
@@ -27,6 +28,7 @@ from blocklists.bypass import BOOTSTRAP
 from blocklists.exchange import ENOUGH
 from blocklists.policy import Action, ReasonKind
 from resolver import durable
+from resolver.popular import Popular
 from resolver.querylog import ACTIONS, REASONS
 
 FILE = "sight.json"
@@ -44,6 +46,7 @@ HOUR, MINUTE = 3600, 60
 _TAIL = struct.Struct("<HBBBIQ")
 _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 35: "NAPTR"}
 _TYPES |= {43: "DS", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA"}
+_ADDRESSES = frozenset((1, 28, 65))
 _BLOCK, _BYPASS = ACTIONS.index(Action.BLOCK), REASONS.index(ReasonKind.BYPASS)
 
 Key = tuple[str, str, str, str, str]  # group, action, reason, category, type
@@ -101,6 +104,7 @@ class Tally:
         self._askers: dict[bytes, _Asker] = {}
         self._askers_hour = 0
         self._dirty = False
+        self._popular = Popular(state)
         try:
             self._go_on(json.loads(self._path.read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
@@ -138,6 +142,7 @@ class Tally:
         in_minute = self._minutes.setdefault(minute, [0, 0])
         for old in [one for one in self._minutes if one <= minute - MINUTES * MINUTE]:
             del self._minutes[old]
+        self._popular.turn(now)
         totals = self._totals
         for record, count in seen.items():
             at = 1 + record[0]
@@ -154,6 +159,8 @@ class Tally:
             key = self._keys.get(kind) or self._key_of(kind)
             group, category = key[0], key[3]
             blocked = action == _BLOCK
+            if not blocked and qtype in _ADDRESSES:
+                self._popular.take(client, name)
             in_minute[0] += count
             if blocked:
                 in_minute[1] += count
@@ -203,10 +210,16 @@ class Tally:
             asker.names.add(name)
         return asker.queries >= FORWARDER_QUERIES and len(asker.names) >= FORWARDER_NAMES
 
+    def close(self) -> None:
+        """Keep everything for the next process. Raises `OSError`."""
+        self.write()
+        self._popular.write(at_once=True)
+
     def write(self) -> None:
         """Replace the file when something was counted since the last time. Raises `OSError`."""
         if not self._dirty:
             return
+        self._popular.write()
         aside = self._path.with_name(f"{durable.TEMPORARY}{FILE}")
         aside.write_text(json.dumps(self.plain(), separators=(",", ":")))  # not synced: at worst a few counts are lost
         aside.chmod(0o600)
@@ -219,6 +232,7 @@ class Tally:
             "totals": [[*key, count] for key, count in self._totals.items()],
             "waited": self._waited,
             "waited_sum": self._waited_sum,
+            "asked": self._popular.finished,
             "minutes": [[at, *counts] for at, counts in sorted(self._minutes.items())],
             "hours": [
                 {

@@ -76,20 +76,15 @@ def import_(config: Path | None, data: Path | None, file: Path, category: str, f
     from portal.errors import NotFound
 
     id = id or "-".join("".join(one if one.isalnum() else " " for one in file.stem.lower()).split())
-    with portal_session(config, data) as (session, told):
+    with portal_session(config, data) as (session, _):
         now = time.time()
         try:
             view = sources.source(session, now, id)
         except NotFound:
             draft = sources.SourceDraft(id, file.name, category, "", format)
-            sources.add(session, SYSTEM, now, draft)
+            sources.add_with_file(session, SYSTEM, now, draft, file.read_bytes(), private=False)
         else:
-            sources.uploaded(session, SYSTEM, now, view.id)
-        folder = told.data / "lists" / "uploads"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = folder / f"{id}.new"
-        shutil.copyfile(file, new)
-        new.replace(folder / id)
+            sources.uploaded(session, SYSTEM, now, view.id, file.read_bytes())
         number = sources.ask_build(session, SYSTEM, now, id)
     _carry_out(config, data, number)
     with portal_session(config, data) as (session, _):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column
+from sqlalchemy import JSON, BigInteger, Column, LargeBinary
 from sqlmodel import Field, SQLModel
 
 from portal.models.columns import word
@@ -43,6 +43,28 @@ class SourceRow(SQLModel, table=True):
     excepted: int = 0
     rejected: int = 0
     examples: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+
+
+class UploadedList(SQLModel, table=True):
+    """A piece of a list that somebody uploaded, packed with zstd. `digest`: SHA-256 of the whole list."""
+
+    __tablename__ = "uploaded_list"
+
+    id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)  # from 0
+    digest: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class ListCopy(SQLModel, table=True):
+    """The same of a list that was fetched, where several portals share a PostgreSQL."""
+
+    __tablename__ = "list_copy"
+
+    id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    digest: str
+    body: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
 
 
 class ServiceRow(SQLModel, table=True):

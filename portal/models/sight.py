@@ -31,6 +31,17 @@ class GroupHourRow(SQLModel, table=True):
     categories: list[dict[str, Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
 
 
+class AskedNameRow(SQLModel, table=True):
+    """A name that many devices of one node asked for in its newest whole day."""
+
+    __tablename__ = "asked_name"
+
+    node_id: int = Field(foreign_key="node.id", primary_key=True)
+    name: str = Field(primary_key=True)
+    day: int = Field(sa_type=BigInteger)  # its start
+    permille: int  # of the node's devices
+
+
 class BlockedCode(SQLModel, table=True):
     """A short code for a blocked name and the place where it is blocked, to be read out or typed into a request."""
 

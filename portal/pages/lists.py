@@ -118,7 +118,7 @@ def add(upload: Annotated[_Upload, Depends(_with_file)]) -> Response:
     try:
         with visit.writing() as session:
             private = visit.wired.config.private_lists
-            sources.add_with_file(session, visit.actor, visit.now, draft, upload.data, visit.wired.list_job, private)
+            sources.add_with_file(session, visit.actor, visit.now, draft, upload.data, private)
     except (Invalid, Conflict) as error:
         with visit.reading() as session:
             return _page(visit, session, forms.refused(visit.typed, error), error.status)

@@ -15,7 +15,7 @@ from sqlmodel import SQLModel, select
 
 from blocklists import policy_codec
 from blocklists.exchange import NodeStatus
-from portal import access, audit, backup, levers, restoration
+from portal import access, audit, backup, copies, levers, restoration
 from portal.access import Actor, ActorKind
 from portal.backup import BadBackup
 from portal.config import PortalConfig
@@ -24,6 +24,7 @@ from portal.delivery import Heartbeat, write_heartbeats
 from portal.errors import Conflict, Invalid
 from portal.models.delivery import PolicyVersion
 from portal.models.levers import BrakeRow, GrantRow
+from portal.models.lists import UploadedList
 from portal.models.words import Role
 from tests.portal import databases
 from tests.portal.gatehouse import FakeNode, config_in, founded, free_port, grant, revoke, serving, tags, token
@@ -63,7 +64,7 @@ def counts(engine: Engine) -> dict[str, int]:
         return {
             table.name: session.execute(select(func.count()).select_from(table)).scalar_one()
             for table in SQLModel.metadata.sorted_tables
-            if table.name not in ("web_session", "enrolment_token", "base_chunk")
+            if table.name not in ("web_session", "enrolment_token", "base_chunk", "list_copy")
         }
 
 
@@ -71,9 +72,8 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     config: PortalConfig, engine: Engine, elsewhere: PortalConfig, tmp_path: Path
 ) -> None:
     grant(engine, "instagram.com")
-    own = config.data / "lists" / "uploads" / "our-list"
-    own.parent.mkdir(parents=True)
-    own.write_text("bad.example\n")
+    with transaction(engine) as session:
+        copies.put(session, UploadedList, "our-list", (b"bad.exa", b"mple\n"))
     with serving(config, engine) as portal:
         node = FakeNode.enrolled(portal.url, token(config, engine, time.time()))
         with node.client() as client:
@@ -84,8 +84,10 @@ def test_everything_comes_back_and_the_new_portal_signs_with_the_same_key(
     assert done.keys and done.district == "riverbend" and done.version == 1
     read = backup.read(tmp_path / "b", elsewhere.data, elsewhere.database, SECRET)
     assert read == done
-    assert (elsewhere.data / "lists" / "uploads" / "our-list").read_text() == "bad.example\n"
     again = connect(elsewhere.database)
+    with reading(again) as session:
+        copies.write(session, UploadedList, "our-list", tmp_path / "our-list")
+    assert (tmp_path / "our-list").read_text() == "bad.example\n"
     kept = counts(again)
     assert {name: kept[name] for name in done.rows} == done.rows
     with reading(again) as session:

@@ -10,23 +10,25 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import Session, col, select
 
+from blocklists.exchange import AskedDay, AskedName
 from blocklists.seed import load_seed
-from portal import builds, sources
+from portal import asked, bases, builds, figures, sources
 from portal.access import Actor, ActorKind
 from portal.bases import Bases, current_base
 from portal.database import reading, transaction
 from portal.errors import Conflict, Invalid
 from portal.listjob import ListJob
 from portal.models.audit import AuditEvent
-from portal.models.delivery import Publication
+from portal.models.delivery import Node, Publication
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.words import Role
 from portal.sources import SourceDraft, SourceView
-from tests.blocklists.hostile_server import Answer, Server, ok, redirect, serving
+from tests.blocklists.hostile_server import Answer, Server, ok, raw, redirect, serving
 from tests.portal import gatehouse
 from tests.portal.gatehouse import NOW
 
 AMIR = Actor(ActorKind.USER, 1, "Amir", frozenset({Role.ADMINISTRATOR}), user_id=1)
+DAY = 86_400
 NAMES = b"".join(b"site%d.example.net\n" % number for number in range(20))
 
 
@@ -128,6 +130,19 @@ def test_whatever_the_server_does_the_last_good_list_stays_and_the_failure_is_to
     assert house.newest().state is BuildState.CURRENT
 
 
+def test_failures_and_rejected_lines_are_in_the_metrics(house: House) -> None:
+    house.add("good", ok(NAMES + b"not a name at all\n"))
+    house.add("gone", raw(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"))
+    house.job.run_once()
+    with reading(house.engine) as session:
+        samples = [one for found in figures.families(session, (), None, house.now) for one in found.samples]
+    told = {(one.name, *one.labels.values()): one.value for one in samples}
+    assert told["schoolgate_portal_list_failures", "gone", "http-status"] == 1
+    assert told["schoolgate_portal_list_failures", "good", ""] == 0
+    assert told["schoolgate_portal_list_rejected_lines", "good"] == 1
+    assert told["schoolgate_portal_update_held",] == 0
+
+
 def test_a_list_that_loses_too_much_waits_and_an_administrator_lets_it_out_or_not(house: House) -> None:
     many = b"".join(b"n%d.example.net\n" % number for number in range(2_000))
     house.add("ours", [ok(many), ok(many[:2_000]), ok(many + b"m.example.net\n")], "vpn-proxy")
@@ -189,8 +204,8 @@ def test_a_list_that_is_switched_off_leaves_the_base_and_is_no_loss(house: House
 
 def test_an_uploaded_file_is_a_list_too(house: House) -> None:
     with transaction(house.engine) as session:
-        sources.add(session, AMIR, house.now, SourceDraft("games", "Games", "social-media"))
-    house.job.upload("games").write_bytes(b"0.0.0.0 play.example.org\n")
+        draft = SourceDraft("games", "Games", "social-media")
+        sources.add_with_file(session, AMIR, house.now, draft, b"0.0.0.0 play.example.org\n", private=True)
     house.job.run_once()
     assert house.listed("play.example.org") == ["games"]
     assert house.source("games").due_at is None
@@ -216,3 +231,53 @@ def test_lists_of_one_address_are_fetched_once_each_with_its_own_outcome(house: 
     house.work()
     assert [house.source(id).error_code for id in ("first", "second")] == ["not-a-list", "not-a-list"]
     assert house.listed("more.example.net") == ["first", "second"]
+
+
+def test_a_name_that_many_devices_asked_for_holds_an_update(house: House) -> None:
+    day = int(house.now) // DAY * DAY
+    with transaction(house.engine) as session:
+        session.add_all([Node(name=f"edison-{n}", credential_hash=str(n), enrolled_at=1) for n in (1, 2)])
+        session.flush()
+        names = [AskedName(name="site3.example.net", permille=42), AskedName(name="other.example.net", permille=900)]
+        asked.keep(session, 1, AskedDay(day=day, names=names))
+        asked.keep(session, 1, AskedDay(day=day - DAY, names=[]))  # an older day comes late: nothing changes
+        asked.keep(session, 2, AskedDay(day=day, names=[AskedName(name="site3.example.net", permille=17)]))
+    house.add("sites", ok(NAMES))
+    house.job.run_once()
+    held = house.newest()
+    assert held.state is BuildState.HELD
+    assert [(one["guard"], one["subject"]) for one in held.reasons] == [("recent", "site3.example.net")]
+    assert "4.2 % of a resolver's devices asked for it" in held.reasons[0]["sentence"]
+    with reading(house.engine) as session:
+        assert asked.watched(session, day + 10 * DAY) == ()  # long ago
+
+
+def test_a_portal_on_another_machine_builds_from_the_same_lists(house: House, tmp_path: Path) -> None:
+    house.add("fetched", ok(NAMES))
+    with transaction(house.engine) as session:
+        draft = SourceDraft("games", "Games", "social-media")
+        sources.add_with_file(session, AMIR, house.now, draft, b"0.0.0.0 play.example.org\n", private=True)
+    house.job.run_once()
+    asked_before = len(house.server.asked)
+    files = Bases(tmp_path / "elsewhere", house.engine)
+    with reading(house.engine) as session:
+        row = current_base(session)
+        assert row is not None
+        present = house.files.path(row.digest)
+    if not bases.shares(house.engine):  # one machine, whose lists were lost
+        files.folder.mkdir(parents=True)
+        (files.folder / present.name).write_bytes(present.read_bytes())
+    house.files = files
+    folder = tmp_path / "elsewhere" / "lists"
+    house.job = ListJob(
+        house.engine, files, folder, load_seed(), lambda: house.now, lambda: None, private=True, patience=5
+    )
+    with transaction(house.engine) as session:
+        builds.rebuild(session, AMIR, house.now, "on another machine")
+    house.job.run_once()
+    assert (house.listed("play.example.org"), house.listed("site3.example.net")) == (["games"], ["fetched"])
+    assert (len(house.server.asked) == asked_before) is bases.shares(house.engine)
+    with transaction(house.engine) as session:
+        sources.uploaded(session, AMIR, house.now, "games", b"0.0.0.0 newer.example.org\n0.0.0.0 play.example.org\n")
+    house.job.run_once()
+    assert house.listed("newer.example.org") == ["games"]
