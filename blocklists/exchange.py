@@ -14,6 +14,7 @@ ENOUGH = 5  # devices: counts over fewer are shown to nobody
 MAX_ASKED = 2000  # names that many devices asked for
 MAX_MISSING = 8  # nodes named to another one, those silent longest first
 MAX_CATEGORIES = 8  # of a group's hour, the most blocked ones
+MAX_USED = 3_000  # names of grants in one status
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=256)]
@@ -112,6 +113,14 @@ class GroupHour(_Message):
     categories: Annotated[list[CategoryCount], Field(max_length=MAX_CATEGORIES)]
 
 
+class GrantUse(_Message):
+    """A name of a grant that somebody asked for; `day` is the last one, its start in UTC."""
+
+    grant: Annotated[int, Field(ge=1, le=2**53)]
+    entry: Short
+    day: Annotated[int, Field(ge=0, le=2**53)]
+
+
 class AskedName(_Message):
     """A name, and the share of a node's devices that asked for it in a day, in thousandths."""
 
@@ -128,11 +137,12 @@ class AskedDay(_Message):
 
 class Sight(_Message):
     """What a node counted: the last half hour, and (not with every status) each group's present and last hour and what
-    many devices asked for in the last day. Counts only; no client is named."""
+    many devices asked for in the last day, and the names of grants in use, a piece at a time. No client is named."""
 
     minutes: Annotated[list[MinuteCount], Field(max_length=60)]
     groups: Annotated[list[GroupHour], Field(max_length=4000)]
     asked: AskedDay | None = None
+    used: Annotated[list[GrantUse], Field(max_length=MAX_USED)] | None = None
 
 
 class NodeStatus(_Message):

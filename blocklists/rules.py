@@ -24,6 +24,7 @@ from blocklists.policy import (
     Group,
     Match,
     Mode,
+    ModeKind,
     Policy,
     Switch,
     YouTube,
@@ -113,9 +114,7 @@ class _Builder:
         )
         switches = {one.service: one.switch for one in group.services}
         modes = tuple(
-            mode
-            for mode in sorted(self._policy.modes, key=lambda mode: mode.number)
-            if (group.site in mode.sites or EVERY_SITE in mode.sites) and group.audience in mode.audiences
+            mode for mode in sorted(self._policy.modes, key=lambda mode: mode.number) if _touches(mode, group)
         )
         blocks = frozenset(group.blocks)
         rewritten = (group.safe_search, group.youtube)
@@ -193,6 +192,15 @@ class _Builder:
             for index, one in enumerate(self._base.lists)
             if one.kind is ListKind.SERVICE and switches.get(one.id) is wanted
         )
+
+
+def _touches(mode: Mode, group: Group) -> bool:
+    """Guests take the students' overlays where these close something (a lock-down, grants that testing suspends), as
+    they take their blocks; what a mode opens is opened to those it names."""
+    if group.site not in mode.sites and EVERY_SITE not in mode.sites:
+        return False
+    follows = group.audience is Audience.GUESTS and mode.kind is not ModeKind.OPEN
+    return group.audience in mode.audiences or (follows and Audience.STUDENTS in mode.audiences)
 
 
 def _by_name(pairs: Iterable[tuple[str, T]]) -> dict[str, tuple[T, ...]]:

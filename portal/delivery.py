@@ -17,7 +17,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import MAX_MISSING, Ack, Missing, Nack, NodeStatus, Offer, Reach
 from blocklists.policy import EVERY_SITE
-from portal import asked, audit, sight, succession
+from portal import asked, audit, sight, succession, use
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
@@ -242,13 +242,16 @@ def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat
             sight.keep(session, node_id, heartbeat.status.sight)
             if (day := heartbeat.status.sight.asked) is not None:
                 asked.keep(session, node_id, day)
+            if heartbeat.status.sight.used is not None:
+                use.keep(session, node_id, heartbeat.status.sight.used, heartbeat.at_ms // 1000)
 
 
 def _without_groups(status: NodeStatus) -> NodeStatus:
-    """What groups asked is kept by the hour, not with the node."""
+    """What groups asked is kept by the hour, and what is in use by the grant, not with the node."""
     if status.sight is None:
         return status
-    return status.model_copy(update={"sight": status.sight.model_copy(update={"groups": [], "asked": None})})
+    kept = status.sight.model_copy(update={"groups": [], "asked": None, "used": None})
+    return status.model_copy(update={"sight": kept})
 
 
 def in_force(session: Session, grant: GrantRow, now: float) -> InForce:

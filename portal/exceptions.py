@@ -14,7 +14,7 @@ from sqlmodel import Session, col, func, or_, select
 
 from blocklists import names
 from blocklists.policy import Audience, AuthorityKind, Entry, Match
-from portal import access, audit, district, grants
+from portal import access, audit, district, grants, use
 from portal.access import Actor
 from portal.catalogue import Catalogue
 from portal.errors import FieldError, Invalid, NotFound
@@ -56,6 +56,7 @@ class ExceptionView:
     created_by: str
     created_at: int
     ended_at: int | None
+    unused: tuple[str, ...] | None  # names of an imported one that nobody asked for in a month; None: not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,24 @@ def review(session: Session, actor: Actor, now: float, grant_id: int, review_on:
     return get(session, now, grant_id)
 
 
+def narrow(session: Session, actor: Actor, now: float, grant_id: int) -> ExceptionView:
+    """Close the names of an imported exception that nobody asked for in a month. Raises `Invalid` when there is none,
+    or when there is no other: that one is revoked as a whole."""
+    access.require(access.may_administer(actor) and actor.is_person, _ONLY_ADMINISTRATORS)
+    gone = get(session, now, grant_id).unused or ()
+    row = session.get_one(GrantRow, grant_id)
+    kept = [one for one in row.entries if one["name"] not in gone]
+    if not gone:
+        raise Invalid("Nothing is closed: every name was asked for in the last month, or it is not known yet.")
+    if not kept:
+        raise Invalid("Nobody asked for any of these names: revoke the grant as a whole.")
+    row.entries, row.in_version = kept, None
+    session.add(row)
+    detail: audit.Detail = {"closed": list(gone)[:20], "count": len(gone), "left": len(kept)}
+    record_change(session, actor, now, "lever.exception.narrow", f"grant:{grant_id}", detail)
+    return get(session, now, grant_id)
+
+
 def get(session: Session, now: float, grant_id: int) -> ExceptionView:
     row = session.get(OperationalException, grant_id)
     grant = session.get(GrantRow, grant_id)
@@ -230,6 +249,8 @@ def _views(
     wanted = {grant.created_by for _, grant in rows}
     people = {user.id: user.name for user in session.exec(select(User).where(col(User.id).in_(wanted)))}
     today = district.today(session, now).isoformat() if rows else ""
+    imported = [grant for row, grant in rows if row.kind is ExceptionKind.IMPORTED and grant.revoked_at is None]
+    unused = use.unused(session, now, imported)
     return tuple(
         ExceptionView(
             id=row.grant_id,
@@ -243,6 +264,7 @@ def _views(
             created_by=people.get(grant.created_by, ""),
             created_at=grant.created_at,
             ended_at=grant.revoked_at,
+            unused=unused.get(row.grant_id),
         )
         for row, grant in rows
     )

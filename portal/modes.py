@@ -30,6 +30,8 @@ _MAX_PINS = 200
 _ONLY_ADMINISTRATORS = "Only an administrator prepares and switches modes."
 # What goes out even while testing holds the rest: it closes something, or is a lever itself.
 URGENT = ("lever.brake.", "lever.block.", "lever.mode.", "grant.grant.revoke")
+# What waits for the end of the test even when something urgent goes out.
+BASES = ("lists.base.adopt", "lists.update.adopt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +222,22 @@ def live(session: Session, now: float) -> tuple[policy.Mode, ...]:
 
 
 def holding(session: Session, now: float) -> bool:
-    """True while a testing mode is on: what is not urgent waits for its end (or goes out with what is urgent)."""
-    return any(mode.kind is ModeKind.TESTING for mode in live(session, now))
+    """True while a testing mode is on: an update of the lists waits for its end, and every other decision that is not
+    urgent too, unless something urgent goes out: one policy holds all that was decided before it."""
+    return held_until(session, now) is not None
+
+
+def held_until(session: Session, now: float) -> int | None:
+    """Return when the last testing mode ends that is on; None while none is."""
+    return max((mode.ends_at for mode in live(session, now) if mode.kind is ModeKind.TESTING), default=None)
+
+
+def held_back(session: Session, now: float) -> int:
+    """Return how many decisions a testing mode holds back now."""
+    if not holding(session, now):
+        return 0
+    waits = select(func.count()).select_from(Publication).where(col(Publication.version).is_(None))
+    return session.exec(waits).one()
 
 
 def _mode(session: Session, mode_id: int) -> ModeRow:

@@ -4,6 +4,7 @@
     querylog/spool-YYYYMMDDTHH.log      frames, append-only, UTC hour; synced each second
     querylog/keys/YYYYMM.key            the month's pseudonym key, mode 0600, destroyed with the logs that it covers
     sight.json, popular.json            counts of what passed (`tally.py`, `popular.py`)
+    used.json                           names of grants in use (`use.py`)
 
 A frame is a magic, u32 size, u32 CRC-32 of the body, and the body: whole blocks (`querylog.py`) in which every
 client's address has become a keyed hash. A torn frame at the end (a kill, a full disk) is cut off before the next one
@@ -172,7 +173,7 @@ class Writer:
     def sync(self) -> None:
         try:
             self._spool.sync()
-            self._tally.write()
+            self._tally.write(time.time())
         except OSError as error:
             self.error = f"{self._folder} cannot be written: {error.strerror or error}"
 
@@ -180,7 +181,7 @@ class Writer:
         with contextlib.suppress(OSError):
             self._spool.close()
         with contextlib.suppress(OSError):
-            self._tally.close()
+            self._tally.close(time.time())
 
 
 def run(state: Path, channel: socket.socket, lifeline: int) -> int:

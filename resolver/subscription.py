@@ -40,6 +40,7 @@ log = logging.getLogger("schoolgate.resolver.subscription")
 SILENCE_LIMIT = 15.0  # the portal writes every 5 s; a stream without a byte for so long is dead
 STATUS_EVERY = 5.0
 GROUPS_EVERY = 15.0  # what groups asked goes along this often
+USED_EVERY = 300.0  # the names of grants in use
 AGAIN_AFTER = 30.0  # seconds until a refused offer is tried again, when the reason may pass
 FIRST_WAIT = 0.2
 LONGEST_WAIT = 15.0
@@ -295,13 +296,17 @@ class Subscription:
     # What the portal is told
 
     async def _report(self, client: httpx.AsyncClient) -> None:
-        groups_at = 0.0
+        groups_at = used_at = 0.0
+        piece = 0
         while True:
             self._say()  # a supervisor that hears nothing takes this process for stuck
             if self._health:
                 groups = time.monotonic() >= groups_at
                 groups_at = time.monotonic() + GROUPS_EVERY if groups else groups_at
-                sight = await asyncio.to_thread(aggregates.sight, self._state, groups=groups)
+                used = piece if time.monotonic() >= used_at else None
+                sight = await asyncio.to_thread(aggregates.sight, self._state, groups=groups, used=used)
+                if sight is not None and sight.used is not None:
+                    used_at, piece = time.monotonic() + USED_EVERY, piece + 1
                 status = NodeStatus(clock=time.time(), sight=sight, **self._health)
                 with contextlib.suppress(httpx.HTTPError, Unreachable, Rejected, ValidationError):
                     self._reach = Reach.model_validate_json(await self._post(client, "status", status)).sentence()

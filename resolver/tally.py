@@ -30,6 +30,7 @@ from blocklists.policy import Action, ReasonKind
 from resolver import durable
 from resolver.popular import Popular
 from resolver.querylog import ACTIONS, REASONS
+from resolver.use import Use
 
 FILE = "sight.json"
 MINUTES = 30
@@ -48,6 +49,7 @@ _TYPES = {1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT",
 _TYPES |= {43: "DS", 48: "DNSKEY", 64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA"}
 _ADDRESSES = frozenset((1, 28, 65))
 _BLOCK, _BYPASS = ACTIONS.index(Action.BLOCK), REASONS.index(ReasonKind.BYPASS)
+_GRANT = REASONS.index(ReasonKind.GRANT)
 
 Key = tuple[str, str, str, str, str]  # group, action, reason, category, type
 _Kind = tuple[bytes, int, int, int, bytes]  # group, type, action, reason and category as they stand in a record
@@ -95,6 +97,7 @@ class Tally:
     def __init__(self, state: Path) -> None:
         """Go on from what a former process wrote; begin anew when that cannot be read."""
         self._path = state / FILE
+        self._use = Use(state)
         self._totals: Counter[Key] = Counter()
         self._keys: dict[_Kind, Key] = {}
         self._waited = [0] * (len(BUCKETS) + 1)
@@ -151,8 +154,10 @@ class Tally:
             group_octets = record[at + 1 : end]
             at = end + 1 + record[end]
             name = record[end + 1 : at]
-            qtype, _, action, reason, latency, _ = _TAIL.unpack_from(record, at)
+            qtype, _, action, reason, latency, number = _TAIL.unpack_from(record, at)
             at += _TAIL.size
+            if reason == _GRANT and number:
+                self._use.note(number - 1, record[at + 1 : at + 1 + record[at]], now)
             at += 1 + record[at]  # entry
             category_octets = record[at + 1 : at + 1 + record[at]]
             kind = (group_octets, qtype, action, reason, category_octets)
@@ -210,13 +215,14 @@ class Tally:
             asker.names.add(name)
         return asker.queries >= FORWARDER_QUERIES and len(asker.names) >= FORWARDER_NAMES
 
-    def close(self) -> None:
+    def close(self, now: float) -> None:
         """Keep everything for the next process. Raises `OSError`."""
-        self.write()
+        self.write(now)
         self._popular.write(at_once=True)
 
-    def write(self) -> None:
-        """Replace the file when something was counted since the last time. Raises `OSError`."""
+    def write(self, now: float) -> None:
+        """Replace the files in which something is new since the last time. Raises `OSError`."""
+        self._use.write(now)
         if not self._dirty:
             return
         self._popular.write()

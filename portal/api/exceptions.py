@@ -48,6 +48,7 @@ class ExceptionOut(Answer):
     created_by: str
     created_at: Moment
     ended_at: Moment | None
+    unused: list[str] | None  # names of an imported one that nobody asked for in a month; null: not known yet
 
 
 class TallyOut(Answer):

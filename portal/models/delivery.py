@@ -95,6 +95,7 @@ class Node(SQLModel, table=True):
     retired_at: int | None = Field(default=None, sa_type=BigInteger)
     last_seen_at: int | None = Field(default=None, sa_type=BigInteger)
     skew_ms: int | None = Field(default=None, sa_type=BigInteger)  # node's clock minus ours
+    use_since: int | None = Field(default=None, sa_type=BigInteger)  # it says since then which names are in use
     status: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
 
 

@@ -42,6 +42,16 @@ class AskedNameRow(SQLModel, table=True):
     permille: int  # of the node's devices
 
 
+class GrantUseRow(SQLModel, table=True):
+    """The last day on which somebody asked for a name of a grant, as any resolver said."""
+
+    __tablename__ = "grant_use"
+
+    grant_id: int = Field(foreign_key="grant_.id", primary_key=True)
+    entry: str = Field(primary_key=True)
+    day: int = Field(sa_type=BigInteger)  # its start in UTC
+
+
 class BlockedCode(SQLModel, table=True):
     """A short code for a blocked name and the place where it is blocked, to be read out or typed into a request."""
 

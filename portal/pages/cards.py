@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, Entry, Hours
-from portal import delivery, district
+from portal import delivery, district, modes
 from portal.delivery import SILENT, InForce, Standing, WaitingFor
 from portal.grants import GrantView
 from portal.models.district import CategoryRow
@@ -64,7 +64,8 @@ def cards(session: Session, views: Iterable[GrantView], now: float) -> tuple[Car
     standings = delivery.in_force_of(session, rows, now)
     names = site_names(session)
     zone = district.zone(session)
-    return tuple(_card(view, standings[view.id], names, zone, now) for view in found)
+    held = modes.held_until(session, now)
+    return tuple(_card(view, standings[view.id], names, zone, now, held) for view in found)
 
 
 def site_names(session: Session) -> dict[str, str]:
@@ -75,8 +76,15 @@ def category_titles(session: Session) -> dict[str, str]:
     return {row.id: row.title for row in session.exec(select(CategoryRow))}
 
 
-def _card(view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo, now: float) -> Card:
+def _card(
+    view: GrantView, standing: InForce, names: Mapping[str, str], zone: ZoneInfo, now: float, held: int | None
+) -> Card:
+    """`held`: until when a test is on, which holds back what no policy has yet."""
     gate = _gate(view, standing, names, zone, now)
+    if held is not None and view.in_version is None and standing.state is Standing.WAITING:
+        until = times.until_text(held, zone)
+        about = f"A test is on: what is not urgent waits until {until}, or goes out with the next urgent change."
+        gate = Gate("wait", "wait", "Approved, waiting for the end of a test", about)
     return Card(
         id=view.id,
         entries=view.scope.entries,

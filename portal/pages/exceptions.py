@@ -76,6 +76,17 @@ def review(visit: SentForm, number: Number) -> Response:
     return go("/exceptions")
 
 
+@router.post("/exceptions/{number}/narrow")
+def narrow(visit: SentForm, number: Number) -> Response:
+    try:
+        with visit.writing() as session:
+            exceptions.narrow(session, visit.actor, visit.now, number)
+    except Invalid as error:
+        with visit.reading() as session:
+            return _page(visit, session, forms.refused({}, error), error.status)
+    return go("/exceptions")
+
+
 def _page(
     visit: SignedVisit, session: Session, form: Form, status: int = 200, report: Allowlist | None = None
 ) -> Response:

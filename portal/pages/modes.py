@@ -23,8 +23,12 @@ KINDS = {
         "Testing",
         "Opens the vendor's names, suspends chosen grants, holds what is not urgent",
     ),
-    ModeKind.LOCK_DOWN: Option(ModeKind.LOCK_DOWN, "Lock-down", "The strictest policy, no grants"),
-    ModeKind.OPEN: Option(ModeKind.OPEN, "Emergency open", "Allows all but the locked categories"),
+    ModeKind.LOCK_DOWN: Option(
+        ModeKind.LOCK_DOWN, "Lock-down", "The strictest policy, no grants; a lock-down of students is one of guests too"
+    ),
+    ModeKind.OPEN: Option(
+        ModeKind.OPEN, "Emergency open", "Allows all but the locked categories, for those that it names"
+    ),
 }
 
 
@@ -104,6 +108,8 @@ def _page(visit: SignedVisit, session: Session, form: Form, status: int = 200) -
             )
             for view in views
         ],
+        held_until=modes.held_until(session, visit.now),
+        held_back=modes.held_back(session, visit.now),
         kinds=list(KINDS.values()),
         sites=[Option(EVERY_SITE, "Every site"), *(Option(one.id, one.name) for one in district.sites(session))],
         site_names=names,

@@ -118,6 +118,15 @@ def is_for(sites: Sequence[str], audiences: Iterable[Audience], group: Group | N
     return bool(wanted & set(audiences)) and (group.site in sites or EVERY_SITE in sites)
 
 
+def meant(mode: Mode, group: Group) -> bool:
+    """Who a mode is for: whom it names at its sites; and guests, where it takes something from students."""
+    if group.site not in mode.sites and EVERY_SITE not in mode.sites:
+        return False
+    if group.audience is Audience.GUESTS and Audience.STUDENTS in mode.audiences and mode.kind is not ModeKind.OPEN:
+        return True
+    return group.audience in mode.audiences
+
+
 def model(
     world: World, name: str, group: Group | None, clock: float, via: frozenset[int]
 ) -> tuple[Action, ReasonKind, int | None]:
@@ -151,10 +160,7 @@ def model(
     on = [
         mode
         for mode in policy.modes
-        if group is not None
-        and group.audience in mode.audiences
-        and (group.site in mode.sites or EVERY_SITE in mode.sites)
-        and mode.starts_at <= now < mode.ends_at
+        if group is not None and meant(mode, group) and mode.starts_at <= now < mode.ends_at
     ]
     locked_down = any(mode.kind is ModeKind.LOCK_DOWN for mode in on)
     opening = [mode.number for mode in on if mode.kind is ModeKind.OPEN]

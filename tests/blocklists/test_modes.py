@@ -71,6 +71,23 @@ def test_a_mode_of_another_site_changes_nothing() -> None:
     assert said(policy, "facebook.com", START) == (Action.BLOCK, ReasonKind.CATEGORY)
 
 
+def test_guests_take_what_a_mode_of_students_closes_and_nothing_that_it_opens() -> None:
+    guests = support.group("north-guests", "north", Audience.GUESTS)
+    grants = (support.grant(1, "tiktok.com", audiences=(Audience.GUESTS,)),)
+
+    def heard(mode: Mode) -> tuple[Action, ...]:
+        policy = support.make_policy(BASE, groups=(support.group(), guests), grants=grants, modes=(mode,))
+        rules = support.make_test_snapshot(policy, BASE).rules(guests.id)
+        return tuple(decide(name, rules, START).action for name in ("tiktok.com", "facebook.com"))
+
+    assert heard(on(ModeKind.TESTING)) == (Action.ALLOW, Action.BLOCK)
+    assert heard(on(ModeKind.TESTING, 1)) == (Action.BLOCK, Action.BLOCK)
+    assert heard(on(ModeKind.LOCK_DOWN)) == (Action.BLOCK, Action.BLOCK)
+    assert heard(on(ModeKind.OPEN)) == (Action.ALLOW, Action.BLOCK)
+    named = replace(on(ModeKind.OPEN), audiences=(Audience.GUESTS,))
+    assert heard(named) == (Action.ALLOW, Action.ALLOW)
+
+
 def test_an_observed_group_says_what_would_be_blocked_until_its_day() -> None:
     policy = support.make_policy(BASE, groups=(replace(support.group(), observe_until=END),))
     rules = support.make_test_snapshot(policy, BASE).rules("north-students")

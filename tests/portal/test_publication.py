@@ -20,7 +20,7 @@ from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base
 from blocklists.policy import Match, ModeKind, Policy
 from blocklists.seed import load_seed
-from portal import audit
+from portal import audit, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, adopt_base, current_base, ensure_base
 from portal.config import PortalConfig
@@ -275,7 +275,7 @@ def test_a_kill_between_the_decision_and_its_publication_loses_nothing_and_does_
     engine.dispose()
 
 
-def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk) -> None:
+def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk, tmp_path: Path) -> None:
     desk.publish()
     with transaction(desk.engine) as session:
         kinds = {"kind": ModeKind.TESTING, "sites": ["*"], "audiences": ["students"], "minutes": 60}
@@ -289,6 +289,15 @@ def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk) -> None:
     with transaction(desk.engine) as session:
         record_change(session, SYSTEM, NOW, "lever.brake.set", "brake:1")
     assert number in {one.number for one in desk.publish().grants}
-    grant(desk.engine, "tiktok.com")
+    before = desk.versions()[-1].base
+    path = tmp_path / "update.base"
+    path.write_bytes(compile_base([Source("big", "Big", "messaging", ListKind.LIST, ["host.example"])]))
+    with transaction(desk.engine) as session:
+        adopted = adopt_base(desk.config, session, path, NOW).digest
+        record_change(session, SYSTEM, NOW, "lever.brake.release", "brake:1")
+        assert modes.held_back(session, NOW) == 2
+    assert desk.publish().base == before, "an update of the lists waits, whatever else goes out"
+    assert desk.publisher().publish_pending(lambda: NOW + 2) is None
     published = desk.publisher().publish_pending(lambda: NOW + 3600)
     assert published is not None and published.snapshot.policy.modes == ()
+    assert published.snapshot.policy.base == adopted

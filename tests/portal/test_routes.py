@@ -158,6 +158,7 @@ PAGES = {
     "POST /corrections": Row("ra"),
     "POST /corrections/{number}": Row("ra", {"action": "end"}),
     "POST /exceptions": Row(CHIEF),
+    "POST /exceptions/{number}/narrow": Row(CHIEF),
     "POST /exceptions/{number}/review": Row(CHIEF),
     "GET /desk": Row(DESK),
     "GET /desk/events": Row(DESK),

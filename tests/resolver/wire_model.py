@@ -45,6 +45,7 @@ from tests.blocklists.test_decide_model import (
     at_or_below,
     group_of,
     lists_that_hold,
+    meant,
     model,
     worlds,
 )
@@ -97,10 +98,7 @@ def table_of(case: Case, asker: str, now: float) -> dict[str, str]:
     group = case.groups[asker]
     moment = max(now, case.world.policy.created_at)
     if group is None or any(
-        mode.kind is ModeKind.LOCK_DOWN
-        and mode.starts_at <= moment < mode.ends_at
-        and group.audience in mode.audiences
-        and (group.site in mode.sites or "*" in mode.sites)
+        mode.kind is ModeKind.LOCK_DOWN and mode.starts_at <= moment < mode.ends_at and meant(mode, group)
         for mode in case.world.policy.modes
     ):
         return SAFE | {"m.youtube.com": TUBE[YouTube.STRICT]}

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sqlmodel import col, select
+
+from portal.database import reading
+from portal.models.delivery import Publication
+from tests.portal.gatehouse import Served
 from tests.portal.pages.conftest import SignIn
 
 FILE = "site,name,level,audience,networks\ntesla,Tesla,high,students,10.20.0.0/16\ntesla,,,staff,10.21.0.0/16\n"
@@ -56,7 +61,9 @@ def test_a_mode_is_prepared_drilled_and_switched_off(sign_in: SignIn) -> None:
     assert "Switch on State test" in browser.text
 
 
-def test_eighty_sites_from_a_file_are_enforced_with_one_button(sign_in: SignIn) -> None:
+def test_eighty_sites_from_a_file_are_enforced_and_locked_down_with_one_button_each(
+    portal: Served, sign_in: SignIn
+) -> None:
     both = list(enumerate(("students", "staff")))
     lines = [f"s{at},School {at},high,{who},10.{at}.{n}.0/24" for at in range(80) for n, who in both]
     browser = sign_in("amir")
@@ -66,3 +73,10 @@ def test_eighty_sites_from_a_file_are_enforced_with_one_button(sign_in: SignIn) 
     assert "160 groups log what would be blocked" in browser.text
     browser.send("/set-up/observed", {"action": "enforce-all"})
     assert "Observed, not enforced" not in browser.text
+    browser.open("/modes")
+    draft = {"title": "Storm", "kind": "lock-down", "sites": "*", "audiences": ["students", "staff"], "minutes": "60"}
+    browser.send("/modes", draft)
+    browser.send("/modes/1/start", {"reason": "The sirens"})
+    with reading(portal.wired.engine) as session:
+        asked = select(Publication).where(col(Publication.because).like("lever.mode.%"))
+        assert len(session.exec(asked).all()) == 1, "one version and one receipt, for eighty sites"
