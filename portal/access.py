@@ -34,6 +34,7 @@ class Actor:
     site_id: str | None = None
     machine: bool = False
     session: str | None = None  # hash of the browser session's secret
+    reads_only: bool = False  # a token whose scope is to read
 
     @property
     def reference(self) -> str:

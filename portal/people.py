@@ -17,7 +17,7 @@ from portal.errors import Conflict, FieldError, Invalid, NotFound
 from portal.fields import Mistakes
 from portal.models.district import Site
 from portal.models.people import ApiToken, User
-from portal.models.words import Role
+from portal.models.words import Role, Scope
 
 MAX_TOKEN_DAYS = 366
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s.]+(?:\.[^@\s.]+)+\Z")
@@ -34,12 +34,14 @@ class UserDraft:
 
 @dataclass(frozen=True, slots=True)
 class TokenDraft:
-    """`machine`: belongs to no person, and never decides. `days`: until it expires, 1 to 366."""
+    """`machine`: belongs to no person, and never decides. `days`: until it expires, 1 to 366. `scope`: `read` or
+    `change`."""
 
     name: str
     role: str
     machine: bool = True
     days: int = 365
+    scope: str = Scope.CHANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ def create_token(session: Session, actor: Actor, now: float, draft: TokenDraft) 
     mistakes = Mistakes()
     name = mistakes.text("name", draft.name, "say what it is for", 100)
     role = mistakes.word("role", draft.role, Role, Role.REQUESTER)
+    scope = mistakes.word("scope", draft.scope, Scope, Scope.READ)
     if not 1 <= draft.days <= MAX_TOKEN_DAYS:
         mistakes.add("days", f"a token lives 1 to {MAX_TOKEN_DAYS} days")
     mistakes.stop()
@@ -176,6 +179,7 @@ def create_token(session: Session, actor: Actor, now: float, draft: TokenDraft) 
         name=name,
         secret_hash=sessions.hash_secret(secret),
         role=role,
+        scope=scope,
         owner_id=None if draft.machine else actor.user_id,
         created_by=actor.reference,
         created_at=int(now),
@@ -183,7 +187,7 @@ def create_token(session: Session, actor: Actor, now: float, draft: TokenDraft) 
     )
     session.add(row)
     session.flush()
-    detail: audit.Detail = {"role": str(role), "owner": row.owner_id, "expires_at": row.expires_at}
+    detail: audit.Detail = {"role": str(role), "scope": str(scope), "owner": row.owner_id, "expires_at": row.expires_at}
     audit.record(session, actor, int(now * 1000), "people.token.create", f"token:{row.id}", detail)
     return NewToken(row, secret)
 

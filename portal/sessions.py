@@ -22,7 +22,7 @@ from portal.browsers import Known
 from portal.database import after_commit, engine_of, reading, transaction, writes
 from portal.errors import Forbidden, NotFound
 from portal.models.people import ApiToken, User, WebSession
-from portal.models.words import Role
+from portal.models.words import Role, Scope
 from portal.passwords import Passwords
 
 COOKIE = "schoolgate_session"
@@ -252,7 +252,16 @@ def resolve_token(session: Session, secret: str, now: float) -> Actor | None:
         _touch(session, update(ApiToken).where(col(ApiToken.id) == row.id), "last_used_at", now)
     name = row.name if owner is None else f"{owner.name} ({row.name})"
     site = None if owner is None else owner.site_id
-    return Actor(ActorKind.TOKEN, row.id, name, frozenset({row.role}), row.owner_id, site, machine=owner is None)
+    return Actor(
+        ActorKind.TOKEN,
+        row.id,
+        name,
+        frozenset({row.role}),
+        row.owner_id,
+        site,
+        machine=owner is None,
+        reads_only=row.scope is Scope.READ,
+    )
 
 
 def _touch(session: Session, statement: Update, column: str, now: float) -> None:

@@ -12,7 +12,7 @@ from deploy.options import with_settings
 from deploy.portal_access import portal_session
 from portal import people
 from portal.access import SYSTEM
-from portal.models.words import Role
+from portal.models.words import Role, Scope
 
 
 @click.group()
@@ -24,11 +24,13 @@ def command() -> None:
 @with_settings
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option("--name", required=True, help="What it is for.")
+@click.option("--scope", type=click.Choice([scope.value for scope in Scope]), default="change", show_default=True)
 @click.option("--days", type=click.IntRange(1, 366), default=365, show_default=True, help="Until it expires.")
-def create(config: Path | None, data: Path | None, role: str, name: str, days: int) -> None:
+def create(config: Path | None, data: Path | None, role: str, name: str, scope: str, days: int) -> None:
     """Make a machine token and print it, once."""
     with portal_session(config, data) as (session, _):
-        made = people.create_token(session, SYSTEM, time.time(), people.TokenDraft(name, role, days=days))
+        draft = people.TokenDraft(name, role, days=days, scope=scope)
+        made = people.create_token(session, SYSTEM, time.time(), draft)
         secret = made.secret
     click.echo(secret)
 
@@ -42,7 +44,7 @@ def show(config: Path | None, data: Path | None) -> None:
             state = "revoked" if token.revoked_at else f"until {_date(token.expires_at)}"
             owner = "machine" if token.owner_id is None else f"user {token.owner_id}"
             used = f"last used {_date(token.last_used_at)}" if token.last_used_at else "never used"
-            click.echo(f"{token.id}\t{token.name}\t{token.role}\t{owner}\t{state}\t{used}")
+            click.echo(f"{token.id}\t{token.name}\t{token.role}\t{token.scope}\t{owner}\t{state}\t{used}")
 
 
 @command.command()

@@ -20,6 +20,7 @@ from sqlmodel import Session
 from portal import database, sessions
 from portal.access import Actor
 from portal.deps import Deps
+from portal.errors import Forbidden
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_ID = 2**31 - 1
@@ -115,6 +116,8 @@ def call(request: Request) -> Call:
             actor = sessions.resolve_token(session, secret.strip(), now) if scheme.lower() == "bearer" else None
             if actor is None:
                 raise _unknown("This token is unknown, expired or revoked.")
+            if actor.reads_only and request.method not in _SAFE:
+                raise Forbidden("This token only reads. Make one whose scope is to change.")
             return Call(given, actor, now)
         secret = request.cookies.get(sessions.COOKIE, "")
         signed_in = sessions.resolve(session, secret, now) if secret else None

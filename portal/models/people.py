@@ -6,7 +6,7 @@ from sqlalchemy import JSON, BigInteger, Column
 from sqlmodel import Field, SQLModel
 
 from portal.models.columns import word
-from portal.models.words import Role
+from portal.models.words import Role, Scope
 
 
 class User(SQLModel, table=True):
@@ -82,6 +82,7 @@ class ApiToken(SQLModel, table=True):
     name: str
     secret_hash: str = Field(unique=True, index=True)
     role: Role = word(Role)
+    scope: Scope = word(Scope, default=Scope.CHANGE)
     owner_id: int | None = Field(default=None, foreign_key="account.id")
     created_by: str
     created_at: int = Field(sa_type=BigInteger)

@@ -15,6 +15,13 @@ class Role(StrEnum):
     DESIGNEE = "designee"  # keeps the yearly register of platforms
 
 
+class Scope(StrEnum):
+    """What a bearer token may do of what its role may."""
+
+    READ = "read"
+    CHANGE = "change"  # read, too
+
+
 class State(StrEnum):
     """Of a request. `approved` is not "in force": that is said of the grant, from the nodes' acknowledgements."""
 

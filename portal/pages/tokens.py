@@ -11,7 +11,7 @@ from starlette.responses import Response
 from portal import access, directory, people
 from portal.errors import Invalid
 from portal.models.people import ApiToken
-from portal.models.words import Role
+from portal.models.words import Role, Scope
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.people import ROLES
@@ -22,6 +22,7 @@ from portal.people import TokenDraft
 router = APIRouter()
 
 _VALID, _REVOKED, _EXPIRED = Word("Valid", "open", "yes"), Word("Revoked", "done", "no"), Word("Expired", "done", "no")
+_SCOPES = {Scope.READ: "reads", Scope.CHANGE: "reads and changes"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class _Row:
     id: int
     name: str
     role: str
+    scope: str
     owner: str
     word: Word
     created_at: int
@@ -40,13 +42,13 @@ class _Row:
 @router.get("/tokens")
 def overview(visit: PersonVisit) -> Response:
     with visit.reading() as session:
-        return _page(visit, session, Form(forms.of(days="90")))
+        return _page(visit, session, Form(forms.of(days="90", scope=Scope.READ)))
 
 
 @router.post("/tokens")
 def create(visit: SentForm) -> Response:
     machine = visit.value("for") == "machine"
-    draft = TokenDraft(visit.value("name"), visit.value("role"), machine, visit.number("days"))
+    draft = TokenDraft(visit.value("name"), visit.value("role"), machine, visit.number("days"), visit.value("scope"))
     try:
         with visit.writing() as session:
             secret = people.create_token(session, visit.actor, visit.now, draft).secret
@@ -54,7 +56,7 @@ def create(visit: SentForm) -> Response:
         with visit.reading() as session:
             return _page(visit, session, forms.refused(visit.typed, error), status=error.status)
     with visit.reading() as session:
-        return _page(visit, session, Form(forms.of(days="90")), secret)
+        return _page(visit, session, Form(forms.of(days="90", scope=Scope.READ)), secret)
 
 
 @router.post("/tokens/{number}/revoke")
@@ -87,6 +89,7 @@ def _row(token: ApiToken, names: dict[int, str], now: float) -> _Row:
         id=token.id or 0,
         name=token.name,
         role=next(one.text for one in ROLES if one.value == Role(token.role)),
+        scope=_SCOPES[token.scope],
         owner="a machine" if token.owner_id is None else names.get(token.owner_id, "—"),
         word=word,
         created_at=token.created_at,

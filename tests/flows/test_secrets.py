@@ -154,7 +154,7 @@ def provider(house: House) -> None:
 def tokens(house: House, browser: Browser) -> None:
     """Made on the page and by the command, used well and badly."""
     browser.open("/tokens")
-    page = browser.send("/tokens", {"name": "script", "role": "administrator", "days": "9"}).text
+    page = browser.send("/tokens", {"name": "script", "role": "administrator", "scope": "change", "days": "9"}).text
     found = re.search(r'<code id="token">(sgt_[^<]+)</code>', page)
     assert found is not None
     made = run(house, "token", "create", "--role", "auditor", "--name", "robot")

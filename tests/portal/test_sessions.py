@@ -7,7 +7,7 @@ import threading
 import pytest
 from sqlmodel import select
 
-from portal import browsers, people, sessions, signing_in
+from portal import access, browsers, people, sessions, signing_in
 from portal.access import Actor
 from portal.browsers import Known
 from portal.database import reading, transaction
@@ -227,6 +227,23 @@ def test_a_persons_token_speaks_for_the_person_while_they_have_the_role(desk: De
         person = UserDraft("rosa.diaz@riverbend.example", "Rosa Diaz", ("requester",))
         people.update_user(session, desk.amir, NOW, desk.rosa.id, person)
     assert speaks() is None
+
+
+def test_a_tokens_scope_is_told_apart_and_a_persons_token_is_made_by_that_person_alone(desk: Desk) -> None:
+    """Not even an administrator speaks for a reviewer: deciding is the reviewer's own."""
+    with transaction(desk.engine) as session:
+        for scope in ("read", "change"):
+            made = people.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, scope))
+            actor = sessions.resolve_token(session, made.secret, NOW)
+            assert actor is not None and actor.reads_only is (scope == "read")
+        for wrong in ("", "write", "*"):
+            with pytest.raises(Invalid):
+                people.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, wrong))
+        with pytest.raises(Invalid):
+            people.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", False, 30))
+        robot = people.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", True, 30))
+        found = sessions.resolve_token(session, robot.secret, NOW)
+        assert found is not None and not access.may_review(found) and not access.may_administer(found)
 
 
 def test_a_revoked_token_is_nobody_and_others_cannot_revoke_it(desk: Desk) -> None:

@@ -91,9 +91,13 @@ def test_a_token_is_shown_once_works_and_is_revoked(sign_in: SignIn, portal: Ser
     assert "a machine" not in tess.text
     assert tess.send("/tokens", {"name": "script", "role": "administrator", "days": "9"}).status_code == 422
     tess.send("/tokens", {"name": "script", "role": "requester", "days": "9"})
+    assert "Requester, reads" in tess.text  # the least, unless more is wanted
     secret = re.findall(r'id="token">(sgt_[^<]+)', tess.page.text if tess.page else "")[0]
     bearer = {"Authorization": f"Bearer {secret}"}
     assert httpx.get(f"{portal.url}/api/v1/requests", headers=bearer).status_code == 200
+    body = {"tools": [{"name": "pinterest.com"}], "purpose": "A poster"}
+    refused = httpx.post(f"{portal.url}/api/v1/requests", headers=bearer, json=body)
+    assert refused.status_code == 403 and "only reads" in refused.text
     assert secret not in tess.open("/tokens").text
     revoke = re.findall(r'action="(/tokens/\d+/revoke)"', tess.page.text if tess.page else "")[0]
     tess.send(revoke)
