@@ -6,6 +6,7 @@ of them), never who; here each resolver's newest day is kept.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from sqlalchemy import delete
@@ -38,6 +39,19 @@ def watched(session: Session, now: float) -> tuple[tuple[str, str, str, str], ..
         if row.name not in most or row.permille > most[row.name].permille:
             most[row.name] = row
     return tuple((name, "exact", "recent", _sentence(row)) for name, row in sorted(most.items()))
+
+
+def below(session: Session, now: float, names: Collection[str]) -> tuple[str, ...] | None:
+    """Return what many devices ask for at or below these names, the most asked first; None: no resolver has told yet.
+
+    What is blocked everywhere already is not among them: resolvers tell only what they let through."""
+    rows = session.exec(select(AskedNameRow).where(col(AskedNameRow.day) >= int(now) - RECENT)).all()
+    most: dict[str, int] = {}
+    for row in rows:
+        labels = row.name.split(".")
+        if any(".".join(labels[at:]) in names for at in range(len(labels))):
+            most[row.name] = max(most.get(row.name, 0), row.permille)
+    return tuple(sorted(most, key=lambda name: (-most[name], name))) if rows else None
 
 
 def _sentence(row: AskedNameRow) -> str:

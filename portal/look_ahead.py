@@ -15,6 +15,7 @@ from sqlalchemy import Text, cast, or_
 from sqlmodel import Session, col
 
 from blocklists.policy import EVERY_SITE
+from portal import asked
 from portal.block_rules import Effect, effects
 from portal.blocking import categories, known_services
 from portal.models.levers import GrantRow
@@ -35,7 +36,7 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """`asked`: names of these that were asked recently; None: the portal does not know what was asked."""
+    """`asked`: names of these that many devices asked for lately and got; None: no resolver has told yet."""
 
     effects: tuple[Effect, ...]
     things: tuple[Touched, ...]
@@ -58,7 +59,9 @@ def look(session: Session, now: float, lines: Sequence[Line]) -> Ahead:
             bundle = tuple(name for one in members for name in one.names)
         names.update(bundle)
         things.append(Touched(thing, title, len(bundle), tuple(bundle[:EXAMPLES])))
-    return Ahead(found, tuple(things), _grants(session, now, found, names) if names else ())
+    if not names:
+        return Ahead(found, tuple(things), ())
+    return Ahead(found, tuple(things), _grants(session, now, found, names), asked.below(session, now, names))
 
 
 def _grants(session: Session, now: float, found: Sequence[Effect], names: set[str]) -> tuple[int, ...]:

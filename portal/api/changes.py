@@ -98,7 +98,8 @@ class ThingOut(Answer):
 
 
 class AheadOut(Answer):
-    """`grants`: numbers of live grants for names that this touches. `asked`: null: what was asked is not known."""
+    """`grants`: numbers of live grants for names that this touches. `asked`: names of these that many
+    devices asked for lately and got; null: no resolver has told yet."""
 
     effects: list[EffectOut]
     things: list[ThingOut]

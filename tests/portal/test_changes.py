@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from portal import block_rules, changes, district, look_ahead, setup
+from blocklists.exchange import AskedDay, AskedName
+from portal import asked, block_rules, changes, district, look_ahead, setup
 from portal.changes import ChangeView
 from portal.database import reading, transaction
 from portal.district import GroupDraft
 from portal.errors import Conflict, Forbidden, Invalid
-from portal.models.delivery import Publication
+from portal.models.delivery import Node, Publication
 from portal.models.rules import ChangeState
 from portal.rule_book import Line
 from tests.portal.frontdesk import NOW, Desk
@@ -122,6 +123,20 @@ def test_the_look_ahead_says_what_publishing_then_does(desk: Desk) -> None:
         after = {view.group.id: view.group.services for view in district.groups(session) if view.follows is None}
     changed = {one for one in after if after[one] != before[one]}
     assert changed == {one.group for one in ahead.effects}
+
+
+def test_the_look_ahead_names_what_many_devices_asked_for_lately(desk: Desk) -> None:
+    told = (("i.instagram.com", 40), ("instagram.com", 200), ("notinstagram.com", 900))
+    with transaction(desk.engine) as session:
+        session.add(Node(name="edison-1", credential_hash="x", enrolled_at=NOW))
+        session.flush()
+        day = NOW - NOW % 86_400 - 86_400
+        names = [AskedName(name=name, permille=share) for name, share in told]
+        asked.keep(session, 1, AskedDay(day=day, names=names))
+    lines = (Line("district/staff", "service/instagram", "block"),)
+    with reading(desk.engine) as session:
+        assert look_ahead.look(session, NOW, lines).asked == ("instagram.com", "i.instagram.com")
+        assert look_ahead.look(session, NOW + 9 * 86_400, lines).asked is None
 
 
 def test_a_change_of_a_locked_category_of_guests_or_of_nothing_is_refused(desk: Desk) -> None:
