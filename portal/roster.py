@@ -3,8 +3,8 @@
 Staff only. Whoever has the role of a student, a parent or a guardian anywhere is left out before anything is looked up:
 no name, address or id of a student is stored, logged or shown, only how many there were. People match by the roster's
 `sourcedId`, else (once) by address. A new account is a requester's, without a password; the roles of an account that is
-there stay. `tobedeleted` and people who are no longer enabled are disabled; nobody who is missing is touched, because
-an export of one school must not disable the others.
+there stay. `tobedeleted`, people who are no longer enabled and people whose role as an employee has ended are disabled;
+nobody who is missing is touched, because an export of one school must not disable the others.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from portal import access, audit, people
 from portal.access import Actor
@@ -115,7 +116,7 @@ def run(session: Session, actor: Actor, now: float, files: Mapping[str, str]) ->
     access.require(access.may_administer(actor), "Only an administrator imports people.")
     if "users.csv" not in files:
         raise Invalid("There is no users.csv in it; a OneRoster export has one.")
-    staff, left_out = _staff(files)
+    staff, others = _staff(files, datetime.fromtimestamp(now, UTC).date().isoformat())
     sites, unknown = _sites(session, files.get("orgs.csv", ""), {org for one in staff for org in one.orgs})
     lines: list[Line] = []
     mistakes: list[FieldError] = []
@@ -128,26 +129,29 @@ def run(session: Session, actor: Actor, now: float, files: Mapping[str, str]) ->
             mistakes.append(FieldError(f"users.csv line {person.line}", f"users.csv line {person.line}: {said}"))
             if len(mistakes) >= MAX_LINES:
                 break
+    lines += _no_longer_staff(session, actor, now, set(others))
     if mistakes:
         raise Invalid("Nothing was imported: some lines need mending.", tuple(mistakes))
-    detail: audit.Detail = {"staff": len(staff), "changes": len(lines), "left_out": left_out}
+    detail: audit.Detail = {"staff": len(staff), "changes": len(lines), "left_out": len(others)}
     audit.record(session, actor, int(now * 1000), "people.roster.import", "district", detail)
-    return Report(tuple(lines), len(staff), left_out, unknown)
+    return Report(tuple(lines), len(staff), len(others), unknown)
 
 
-def _staff(files: Mapping[str, str]) -> tuple[list[_Person], int]:
-    """The employees, and how many others there were. One role of a student or of family is enough to be left out."""
+def _staff(files: Mapping[str, str], today: str) -> tuple[list[_Person], list[str]]:
+    """The employees, and the ids of everybody else. One role of a student or of family is enough to be left out; a role
+    that has ended by `today` (1.2: `endDate`, a date as in ISO 8601) is none."""
     roles, orgs = defaultdict(set), defaultdict(list)
     for _, row in _rows(files.get("roles.csv", ""), "roles.csv", ("userSourcedId", "role")):
-        if row.get("status", "").lower() != "tobedeleted":
+        ended = row.get("endDate", "").strip()[:10]
+        if row.get("status", "").strip().lower() != "tobedeleted" and not (ended and ended <= today):
             roles[row["userSourcedId"]].add(row["role"].strip().lower())
             orgs[row["userSourcedId"]].append(row.get("orgSourcedId", ""))
-    staff, left_out = [], 0
+    staff, others = [], []
     for line, row in _rows(files["users.csv"], "users.csv", ("sourcedId", "givenName", "familyName", "email")):
         key = row["sourcedId"].strip()
         his = roles[key] | {word for word in (row.get("role", "").strip().lower(),) if word}
         if not key or his & NEVER or not his & STAFF:
-            left_out += 1
+            others.append(key)
             continue
         listed = [one.strip() for one in row.get("orgSourcedIds", "").split(",")]
         primary = row.get("primaryOrgSourcedId", "").strip()
@@ -156,7 +160,7 @@ def _staff(files: Mapping[str, str]) -> tuple[list[_Person], int]:
         enabled = row.get("enabledUser", "true").strip().lower() not in ("false", "0") and not gone
         places = tuple(dict.fromkeys(one for one in (primary, *orgs[key], *listed) if one))
         staff.append(_Person(line, key, name, row["email"].strip().lower(), enabled, places))
-    return staff, left_out
+    return staff, others
 
 
 def _sites(session: Session, text: str, wanted: set[str]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -200,6 +204,14 @@ def _import(session: Session, actor: Actor, now: float, person: _Person, site: s
     if not person.enabled and user.disabled_at is None:
         people.disable(session, actor, now, user.id)
         yield Line("disable", *here)
+
+
+def _no_longer_staff(session: Session, actor: Actor, now: float, others: set[str]) -> Iterator[Line]:
+    """Accounts of the roster whose person is in it still, and no employee any more."""
+    for user in session.exec(select(User).where(col(User.sourced_id).is_not(None), col(User.disabled_at).is_(None))):
+        if user.sourced_id in others and user.id is not None:
+            people.disable(session, actor, now, user.id)
+            yield Line("disable", user.name, user.email, user.site_id or "")
 
 
 def _rows(text: str, name: str, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -80,6 +80,30 @@ def test_one_role_of_a_student_is_enough_to_be_left_out_and_no_role_too(desk: De
     assert report.left_out == 3
 
 
+def test_a_role_that_has_ended_is_none_and_whose_last_one_ended_is_disabled(desk: Desk) -> None:
+    """NOW is in March 2026. A former pupil who teaches is an employee."""
+    files = {"users.csv": USERS_12}
+    roles = "sourcedId,userSourcedId,roleType,role,orgSourcedId,beginDate,endDate\n"
+    imported(
+        desk,
+        {
+            **files,
+            "roles.csv": roles + "r1,u1,primary,teacher,o1,,2027-06-01\nr2,u6,primary,teacher,o1,,\n"
+            "r3,u6,secondary,student,o1,,2019-06-01\n",
+        },
+    )
+    assert known(desk) == {"cora@riverbend.example": (None, True), "both@riverbend.example": (None, True)}
+    ended = {**files, "roles.csv": roles + "r1,u1,primary,teacher,o1,,2026-03-01\nr2,u6,primary,student,o1,,\n"}
+    report = imported(desk, ended, dry=True)
+    assert [(line.what, line.email) for line in report.lines] == [
+        ("disable", "cora@riverbend.example"),
+        ("disable", "both@riverbend.example"),
+    ]
+    assert known(desk)["cora@riverbend.example"] == (None, True)
+    imported(desk, ended)
+    assert {enabled for _, enabled in known(desk).values()} == {False}
+
+
 def test_who_leaves_is_disabled_and_who_is_missing_is_not_touched(desk: Desk) -> None:
     imported(desk)
     files = {"users.csv": USERS_11.replace("u1,active", "u1,tobedeleted").replace("u2,active", "zz,tobedeleted")}
