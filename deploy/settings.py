@@ -161,6 +161,9 @@ class ResolverSection(_Section):
     max_ttl: int = Field(86_400, ge=60, le=604_800, description="longest time an answer is kept, seconds")
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
+    loop_check_s: int = Field(
+        600, ge=0, le=86_400, description="seconds between two looks whether an upstream leads back here; 0: never"
+    )
     tcp_idle_s: int = Field(10, ge=1, le=600, description="seconds that a TCP connection may be idle")
     tcp_per_client: int = Field(50, ge=1, le=100_000, description="open TCP connections per client and worker")
     tcp_connections: int = Field(1_000, ge=10, le=100_000, description="open TCP connections per worker")
@@ -301,6 +304,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         max_ttl=section.max_ttl,
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,
+        loop_check=float(section.loop_check_s),
         tcp_idle=float(section.tcp_idle_s),
         tcp_per_client=section.tcp_per_client,
         tcp_connections=section.tcp_connections,

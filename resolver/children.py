@@ -72,6 +72,7 @@ class Post:
     heard_at: float = 0.0  # last status, monotonic; 0 before the first
     serving: tuple[int, str] | None = None  # version and digest, for workers
     engine: str = ""  # which one a worker runs
+    upstreams: list[tuple[str, int, str]] = field(default_factory=list)  # see `Engine.upstreams`
     counters: dict[str, int] = field(default_factory=dict)
     gone: dict[str, int] = field(default_factory=dict)  # counters of those who filled this post before
 
@@ -100,7 +101,7 @@ class Post:
         for key, value in self.counters.items():
             if key not in NOT_SUMMED:
                 self.gone[key] = self.gone.get(key, 0) + value
-        self.counters = {}
+        self.counters, self.upstreams = {}, []
         self.quick_deaths = self.quick_deaths + 1 if lived < QUICK_DEATH and not self.leaving else 0
         tries = self.quick_deaths - FREE_RETRIES
         wait = min(FIRST_WAIT * 2.0 ** min(tries - 1, 20), LONGEST_WAIT) if tries > 0 else 0.0

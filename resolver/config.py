@@ -96,6 +96,7 @@ class ResolverConfig:
     upstream_ca: Path | None = None  # authorities that sign upstreams' certificates; None: the system's
     upstream_timeout: float = 1.5  # for one try
     upstream_tries: int = 3
+    loop_check: float = 0.0  # seconds between two questions whether an upstream leads back to us; 0: never
     max_inflight: int = 10_000  # questions waiting for upstream, per worker
     tcp_idle: float = 10.0
     tcp_connections: int = 1_000  # per worker

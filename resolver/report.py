@@ -9,6 +9,8 @@ from resolver.children import Post
 from resolver.config import ResolverConfig
 from resolver.routes import Routes
 
+LOOPS = "loops"
+_STATES = ("not asked yet", "answers", "silent", LOOPS)  # from good to bad
 MAX_ZONES = 20  # of one upstream, that are named
 
 
@@ -45,17 +47,36 @@ def counters(posts: Iterable[Post]) -> dict[str, int]:
     return {name: sum(post.total(name) for post in posts) for name in sorted(found)}
 
 
-def upstreams(config: ResolverConfig) -> list[dict[str, Any]]:
-    """Return every upstream, and the forwarded zones that it is asked for; none: it is one of the ordinary ones."""
+def upstreams(config: ResolverConfig, workers: Iterable[Post]) -> list[dict[str, Any]]:
+    """Return every upstream: whether ordinary names are asked of it, which forwarded zones, and how it is: the worst
+    that a worker says, the shortest round trip in milliseconds, what is wrong in words."""
     routes = Routes(config)
-    return [
-        {
-            "name": str(server),
-            "ordinary": number in routes.ordinary.servers,
-            "zones": [one.title for one in routes.all() if one.forwarded and number in one.servers][:MAX_ZONES],
-        }
-        for number, server in enumerate(routes.servers)
-    ]
+    workers = list(workers)
+    found: list[dict[str, Any]] = []
+    for number, server in enumerate(routes.servers):
+        told = [post.upstreams[number] for post in workers if number < len(post.upstreams)]
+        found.append(
+            {
+                "name": str(server),
+                "ordinary": number in routes.ordinary.servers,
+                "zones": [one.title for one in routes.all() if one.forwarded and number in one.servers][:MAX_ZONES],
+                "state": max((state for state, _, _ in told), key=_STATES.index, default=_STATES[0]),
+                "ms": min((took for _, took, _ in told if took), default=0),
+                "trouble": next((trouble for _, _, trouble in told if trouble), ""),
+            }
+        )
+    return found
+
+
+def troubles(config: ResolverConfig, workers: Iterable[Post]) -> dict[str, str]:
+    """Return what is wrong, in a sentence, by `upstream NAME`; empty: nothing that needs a person."""
+    found: dict[str, str] = {}
+    for one in upstreams(config, workers):
+        name, trouble = one["name"], one["trouble"]
+        if one["state"] == LOOPS:
+            trouble = "it leads back to this resolver, and is left out: let it forward elsewhere"
+        found[f"upstream {name}"] = f"{name}: {trouble}" if trouble else ""
+    return found
 
 
 def processes(posts: Iterable[Post]) -> list[dict[str, Any]]:

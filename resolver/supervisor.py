@@ -32,7 +32,7 @@ from resolver.rereading import Read, renewed
 from resolver.routes import Routes
 from resolver.sockets import AsksItself, CannotListen, Listeners, refuse_ourselves
 from resolver.staff import Staff
-from resolver.swap import BASE_LIMIT, SWAP_LIMIT, Swap
+from resolver.swap import Swaps
 
 log = logging.getLogger("schoolgate.resolver")
 
@@ -125,8 +125,6 @@ class Supervisor:
         self._helpers += [Post(role) for role, where in asides.items() if where is not None]
         self._verify_due = True
         self._verified = False  # at least once: workers may start
-        self._swap: Swap | None = None
-        self._base: str | None = None  # of the last swap that ended well
         self._restarting: list[Post] = []  # workers still to be replaced after SIGHUP
         self._restart_by = 0.0
         self._stop_by = 0.0
@@ -135,6 +133,7 @@ class Supervisor:
         self._reach: dict[str, Any] = {"reach": "", "reach_at": 0.0}
         self._errors: dict[str, str] = {}  # by source, until it is well again
         self._selector = selectors.DefaultSelector()
+        self._swaps = Swaps(self._workers, self._subscription.tell)
         posts = [*self._workers, *self._helpers, self._verifier]
         self._staff = Staff(posts, self._selector, self._heed, self._ended)
         self._control: ControlServer | None = None
@@ -172,7 +171,9 @@ class Supervisor:
 
     def _busy(self) -> bool:
         vacant = any(post.child is None for post in (*self._workers, *self._helpers))
-        return bool(self._swap or self._restarting or vacant or self._on_ready or self._phase is not Phase.SERVING)
+        return bool(
+            self._swaps.under_way or self._restarting or vacant or self._on_ready or self._phase is not Phase.SERVING
+        )
 
     # Time
 
@@ -188,10 +189,11 @@ class Supervisor:
         if self._verified:
             self._fill_posts(now)
         self._staff.check_silence(now)
-        self._swap_step(now)
+        self._swaps.step(now)
         self._restart_step(now)
         if now - self._status_at >= STATUS_EVERY:
             self._status_at = now
+            self._note_upstreams()
             self._subscription.tell({"did": "status", **self._health()})
         if self._on_ready is not None and all(post.ready for post in self._workers) and self._phase is Phase.SERVING:
             ready, self._on_ready = self._on_ready, None
@@ -205,7 +207,7 @@ class Supervisor:
         elif not expected:
             self._errors[post.name] = f"{post.name} {how}"
         if post.role is Role.SUBSCRIPTION:
-            self._swap = None  # nobody waits for it; the next one asks again
+            self._swaps.forget()  # nobody waits for it; the next one asks again
         if post.role is Role.WORKER and post.quick_deaths and post.quick_deaths % VERIFY_AFTER == 0:
             self._verify_due = True
 
@@ -238,6 +240,7 @@ class Supervisor:
                 post.serving = _serving(message)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
                 post.engine = str(message["engine"])
+                post.upstreams = [(str(a), int(b), str(c)) for a, b, c in message.get("upstreams", ())]
                 if post.heard_at - (post.child.started if post.child else 0) > 5:
                     self._errors.pop(post.name, None)
             case Role.WORKER, "swapped":
@@ -250,7 +253,7 @@ class Supervisor:
                 self._refused(post, str(message["reason"]))
             case Role.SUBSCRIPTION, "swap":
                 back = message["back"] is True
-                self._begin_swap(int(message["version"]), str(message["digest"]), str(message["base"]), back)
+                self._swaps.begin(int(message["version"]), str(message["digest"]), str(message["base"]), back)
             case Role.SUBSCRIPTION, "status":
                 self._errors.pop(post.name, None)
                 self._portal = str(message["portal"])
@@ -278,11 +281,11 @@ class Supervisor:
     def _refused(self, post: Post, reason: str) -> None:
         """A worker could not load what is kept. Outside a swap: it may have rotted since it was verified."""
         log.warning("%s refused: %s", post.name, reason)
-        if self._swap is None:
+        if not self._swaps.under_way:
             self._errors[post.name] = f"{post.name}: {reason}"
             self._verify_due = True
         else:
-            self._refuse_swap(f"{post.name}: {reason}")
+            self._swaps.refuse(f"{post.name}: {reason}")
 
     def _serve_verified(self, held: tuple[int, str] | None, *, fell_back: bool) -> None:
         """Workers without a snapshot take this one; when it is another than before, vacant posts wait no longer."""
@@ -291,6 +294,13 @@ class Supervisor:
             if held is not None and post.ready and post.serving is None:
                 post.tell({"do": "swap", "version": held[0], "digest": held[1]})
 
+    def _note_upstreams(self) -> None:
+        found = report.troubles(self._config, self._workers)
+        for source in [one for one in self._errors if one.startswith("upstream ") and one not in found]:
+            del self._errors[source]  # it is no upstream any more
+        for source, trouble in found.items():
+            self._note(source, trouble)
+
     def _note(self, source: str, error: str) -> None:
         if error and self._errors.get(source) != error:
             log.warning("%s: %s", source, error)
@@ -298,41 +308,6 @@ class Supervisor:
             self._errors[source] = error
         else:
             self._errors.pop(source, None)
-
-    # Swaps
-
-    def _begin_swap(self, version: int, digest: str, base: str, back: bool) -> None:
-        """`back`: to what was served before; a worker never goes back, so those that must are replaced."""
-        limit = 0.0 if back else SWAP_LIMIT if base == self._base else BASE_LIMIT
-        self._base = base
-        self._swap = Swap(version, digest, time.monotonic(), limit)
-        for post in self._swap.waiting(self._workers) if not back else ():
-            post.tell({"do": "swap", "version": version, "digest": digest})
-        self._swap_step(time.monotonic())
-
-    def _swap_step(self, now: float) -> None:
-        if (swap := self._swap) is None:
-            return
-        if not swap.waiting(self._workers):
-            self._swap = None
-            self._tell_swap("swapped", swap, {"workers": len(self._workers)})
-            return
-        for post in swap.overdue(self._workers, now):
-            if not post.leaving:
-                log.warning("%s does not serve version %d after %.1f s: killed", post.name, swap.version, swap.limit)
-                post.leaving = True  # its end is no failure of its own
-                post.kill()
-        if swap.hopeless(now):
-            names = ", ".join(post.name for post in swap.waiting(self._workers))
-            self._refuse_swap(f"{names}: no answer, replacements included")
-
-    def _refuse_swap(self, reason: str) -> None:
-        if (swap := self._swap) is not None:
-            self._swap, self._base = None, None
-            self._tell_swap("refused", swap, {"reason": reason})
-
-    def _tell_swap(self, did: str, swap: Swap, more: dict[str, Any]) -> None:
-        self._subscription.tell({"did": did, "version": swap.version, "digest": swap.digest, **more})
 
     # Commands and signals
 
@@ -365,7 +340,7 @@ class Supervisor:
 
     def _restart_step(self, now: float) -> None:
         """After SIGHUP: one worker at a time drains and is replaced; its sockets keep the queue meanwhile."""
-        if not self._restarting or self._swap is not None:
+        if not self._restarting or self._swaps.under_way:
             return
         post = self._restarting[0]
         if self._restart_by == 0.0:
@@ -412,7 +387,7 @@ class Supervisor:
             "pid": os.getpid(),
             "phase": self._phase.value,
             "portal": self._portal,
-            "upstreams": report.upstreams(self._config),
+            "upstreams": report.upstreams(self._config, self._workers),
             **self._reach,
             "counters": report.counters(self._workers),
             "by_worker": report.by_worker(self._workers),

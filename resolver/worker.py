@@ -7,7 +7,7 @@ supervisor's lifeline closes, the worker exits.
 Control messages are JSON, one per SEQPACKET datagram. In: `{"do":"swap","version","digest"}`,
 `{"do":"flush","name","subtree"}`, `{"do":"drain"}`. Out: `{"did":"swapped","version","digest"}`,
 `{"did":"refused","reason"}`, `{"did":"flushed","entries"}`, and every second
-`{"did":"status","version","digest","engine","counters"}`.
+`{"did":"status","version","digest","engine","counters","upstreams"}`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ TICK = 1.0  # seconds between two status messages
 COLLECT_EVERY = 60.0  # seconds between two collections of cyclic garbage, both on idle ticks
 DRAIN = 2.0  # seconds that a draining worker gives to what is in flight
 MAX_CONTROL = 65_536
+MAX_UPSTREAMS = 64  # whose state is told
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,9 @@ class _Worker:
         self._poller = Poller()
         self._engine = Engine(config)
         patience = config.upstream_timeout * config.upstream_tries + 1.0
-        self._upstreams = Upstreams(Routes(config).servers, self._poller, patience, config.upstream_ca)
+        self._upstreams = Upstreams(
+            Routes(config).servers, self._poller, patience, config.upstream_ca, self._engine.trouble
+        )
         self._ring = Ring.create(ring_path(config.state, setup.number), RING_BYTES) if config.query_log else None
         self._trusted = within(config.proxy_from) if config.proxy_from else None
         self._udp: dict[Source, UdpListener] = {}
@@ -315,6 +318,7 @@ class _Worker:
                 "digest": None if snapshot is None else snapshot.digest,
                 "engine": self._engine.name,
                 "counters": counters,
+                "upstreams": self._engine.upstreams(time.time())[:MAX_UPSTREAMS],
             }
         )
 

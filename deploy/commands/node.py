@@ -60,12 +60,16 @@ def status(config: Path | None, data: Path | None) -> None:
     if found["reach"]:
         click.echo(f"{found['reach']}{_as_of(time.time() - found['reach_at'])}")
     click.echo(f"{found['workers_ready']} of {found['workers']} workers ready")
-    _table("upstream", [(one["name"], _asked_for(one)) for one in found["upstreams"]])
+    _table("upstream", [(one["name"], _how(one), _asked_for(one)) for one in found["upstreams"]])
     _table("process", [(one["name"], f"pid {one['pid']}", _serving(one)) for one in found["processes"]])
     _table("since the start", [(name, str(value)) for name, value in found["counters"].items()])
     _table("query log", [(name, str(value)) for name, value in found["query_log"].items()])
     if found["last_error"] or not version or found["workers_ready"] != found["workers"]:
         raise fail(found["last_error"] or "this node does not serve fully")
+
+
+def _how(upstream: dict[str, Any]) -> str:
+    return f"{upstream['state']} in {upstream['ms']} ms" if upstream["ms"] else str(upstream["state"])
 
 
 def _asked_for(upstream: dict[str, Any]) -> str:

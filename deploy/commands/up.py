@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import socket
-import struct
 import sys
 import urllib.error
 import urllib.request
@@ -23,14 +22,13 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from deploy.endpoints import parse_endpoint, parse_upstream, system_upstreams
+from deploy.endpoints import parse_endpoint, parse_upstream
 from deploy.options import fail, settings_from, with_settings
-from deploy.settings import PREFIX, Settings
+from deploy.reachable import Silent, silent_upstreams
+from deploy.settings import PREFIX, Settings, resolver_config
 from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
-from resolver.config import Endpoint, SecureEndpoint
+from resolver.config import Endpoint
 from resolver.sockets import CannotListen, probe
-
-_UPSTREAM_PATIENCE = 1.0  # seconds
 
 
 @click.command()
@@ -145,7 +143,7 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
             if not first and not trouble:
                 console.print("  [green]✓[/] portal")
             status.update("Asking the upstream …")
-            silent = _silent_upstreams(settings)
+            silent = silent_upstreams(resolver_config(settings))
         _welcome(console, settings, demo, silent)
         if trouble:
             console.print(f"[red]{trouble}[/]", soft_wrap=True)
@@ -212,29 +210,7 @@ def _serves(state: Path) -> bool:
     return bool(status.get("version")) and status.get("workers_ready") == status.get("workers")
 
 
-def _silent_upstreams(settings: Settings) -> list[Endpoint]:
-    """The upstreams that do not answer one question about the root's name servers."""
-    endpoints = [parse_upstream(text) for text in settings.resolver.upstreams] or list(system_upstreams())
-    question = struct.pack("!6H", 4414, 0x0100, 1, 0, 0, 0) + b"\0" + struct.pack("!2H", 2, 1)
-    silent = []
-    for endpoint in endpoints:
-        if isinstance(endpoint, SecureEndpoint):
-            continue  # its worker says in the log what is wrong with it
-        family = socket.AF_INET6 if ":" in endpoint.address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.settimeout(_UPSTREAM_PATIENCE)
-            try:
-                probe.connect((endpoint.address, endpoint.port))
-                probe.send(question)
-                answered = probe.recv(4096)[3] & 0x0F in (0, 3)
-            except (OSError, IndexError):
-                answered = False
-        if not answered:
-            silent.append(endpoint)
-    return silent
-
-
-def _welcome(console: Console, settings: Settings, demo: bool, silent: list[Endpoint]) -> None:
+def _welcome(console: Console, settings: Settings, demo: bool, silent: list[Silent]) -> None:
     """Say where to click, who to sign in as, and which questions show the filter at work."""
     dns = parse_endpoint(settings.resolver.listen[0])
     url = settings.portal.url or f"http://{parse_endpoint(settings.portal.listen)}"
@@ -252,10 +228,11 @@ def _welcome(console: Console, settings: Settings, demo: bool, silent: list[Endp
     table.add_row("Why", "schoolgate explain www.instagram.com --client 127.0.0.1")
     table.add_row("Kept in", str(settings.data))
     console.print(Panel(table, title="Schoolgate is up", subtitle="Ctrl-C stops it", expand=False))
-    for endpoint in silent:
+    for one in silent:
+        names = f"names in {one.zone}" if one.zone else "names that are not blocked"
         console.print(
-            f"[yellow]The upstream {endpoint} does not answer: names that are not blocked get SERVFAIL until it does. "
-            "Choose another with --upstream ADDR.[/]",
+            f"[yellow]The upstream {one.upstream} does not answer{f': {one.why}' if one.why else ''}. With no other, "
+            f"{names} get SERVFAIL until it does.{'' if one.zone else ' Choose another with --upstream ADDR.'}[/]",
             soft_wrap=True,
         )
     sys.stdout.flush()

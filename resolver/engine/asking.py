@@ -24,6 +24,7 @@ FIRST_PATIENCE = 0.3  # seconds until another upstream is asked too, before ther
 LEAST_PATIENCE, MOST_PATIENCE = 0.1, 0.4  # and afterwards
 PROBE_EVERY = 10.0  # seconds between two measurements of an upstream that is not the fastest
 MAX_LATE = 1_000  # tries of finished questions that are remembered, to measure their answers
+LOOKS_AGAIN = 30.0  # seconds until an upstream that does not answer, or led back to us, is asked whether it does
 PLAIN_FOR = 900.0  # seconds that an upstream which does not know EDNS is asked without it
 
 Waiter = tuple[Query, bytes, Source, Peer, float]  # query, its id, where from, whom from, when it asked
@@ -58,6 +59,7 @@ class Question:
         "message",
         "name",
         "plain",
+        "probe",
         "qtype",
         "serial",
         "serials",
@@ -79,10 +81,11 @@ class Question:
         self.tries = 0
         self.plain = -1  # the upstream that was asked once more without EDNS
         self.error = False  # somebody answered, but not usefully
+        self.probe = False  # does it come back to us? Nobody waits for it
 
 
 class _Server:
-    __slots__ = ("down_until", "failures", "heard", "measured", "plain_until", "spread", "srtt")
+    __slots__ = ("down_until", "failures", "heard", "loops", "measured", "plain_until", "probed", "spread", "srtt")
 
     def __init__(self) -> None:
         self.failures = 0
@@ -92,6 +95,8 @@ class _Server:
         self.srtt = 0.0  # seconds; 0: not known
         self.spread = 0.0
         self.plain_until = 0.0
+        self.loops = False  # what it is asked comes back to us
+        self.probed = 0.0  # when that was asked last
 
 
 class Asking:
@@ -106,6 +111,7 @@ class Asking:
         "_servers",
         "_tries",
         "limit",
+        "looping",
         "sent",
         "timeout",
         "tries",
@@ -125,6 +131,7 @@ class Asking:
         self.limit = limit
         self.waiting = 0
         self.sent = 0
+        self.looping: frozenset[int] = frozenset()  # upstreams that lead back to us
 
     def join(self, key: bytes, waiter: Waiter) -> bool | None:
         """Let `waiter` wait for the question of `key`: True; None when nobody asks that yet; False when it is full."""
@@ -159,6 +166,37 @@ class Asking:
             return None
         self._questions[question.key] = question
         return self._send(question, self._fastest(question.servers, now), now, stream=False)
+
+    def due_for_probe(self, every: float, now: float) -> list[int]:
+        """Return the upstreams to ask whether they lead back to us: each `every` so many seconds, one that is silent or
+        did so sooner."""
+        found: list[int] = []
+        for at, one in enumerate(self._servers):
+            wait = min(every, LOOKS_AGAIN) if one.loops or one.failures >= DOWN_AFTER else every
+            if not 0 <= now - one.probed < wait:
+                one.probed = now
+                found.append(at)
+        return found
+
+    def probe(self, question: Question, now: float) -> Send:
+        """Ask a question for which nobody waits and whose answer is not kept."""
+        question.probe = True
+        self._questions[question.key] = question
+        return self._send(question, question.servers[0], now, stream=False)
+
+    def loops(self, server: int, yes: bool) -> None:
+        """Note whether `server` leads back to us: then it is not asked."""
+        self._servers[server].loops = yes
+        self.looping = frozenset(at for at, one in enumerate(self._servers) if one.loops)
+
+    def state(self, server: int, now: float) -> tuple[str, float]:
+        """Return how an upstream is, in a word, and its round trip in seconds, 0 when it is not known."""
+        one = self._servers[server]
+        if one.loops:
+            return "loops", one.srtt
+        if one.down_until > now or one.failures >= DOWN_AFTER:
+            return "silent", one.srtt
+        return ("answers" if one.heard else "not asked yet"), one.srtt
 
     def again(self, question: Question, last: int, now: float, *, stream: bool = False) -> Send | None:
         """Ask once more, over TCP at the upstream `last` or at the one after it; None when every try is used up."""

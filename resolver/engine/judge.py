@@ -269,16 +269,16 @@ class Judge:
             self.cache.put(key, answer)
         return answer
 
-    def learn_failure(self, key: bytes, code: int, now: float) -> Answer:
+    def learn_failure(self, key: bytes, code: int, now: float, text: str = "") -> Answer:
         """Return what a question gets that no upstream answered, and keep it for a moment: the last good answer when
-        it is not too old, else a SERVFAIL with the extended error `code`."""
+        it is not too old, else a SERVFAIL with the extended error `code` and its `text`."""
         old = self.cache.stale(key, now)
         if old is not None:
             answer = answers.revived(old, now)
             self.cache.put(key, answer)
             return answer
         expires = now + self._config.failure_ttl
-        answer = answers.failure(wire.SERVFAIL, code, expires=expires)
+        answer = answers.failure(wire.SERVFAIL, code, text, expires)
         if self._config.failure_ttl > 0:
             self.cache.put(key, answer)
         return answer

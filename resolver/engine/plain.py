@@ -249,6 +249,15 @@ class Engine:
         self._close(output, halves, now)
         return output
 
+    def trouble(self, server: int, why: str) -> None:
+        """Note what is wrong with an upstream, in words, by who owns its sockets; empty: nothing any more."""
+        self._forwarding.trouble(server, why)
+
+    def upstreams(self, now: float) -> list[tuple[str, int, str]]:
+        """Return how each upstream is (`answers`, `silent`, `loops`, `not asked yet`), its round trip in milliseconds,
+        and what is wrong with it."""
+        return self._forwarding.states(now)
+
     def next_deadline(self) -> float | None:
         """Return when `tick` may have something to do, seconds since 1970."""
         return self._asking.next_deadline()

@@ -87,7 +87,7 @@ class Node:
         """The versions that workers answer with now; fails when one does not answer."""
         found = set()
         for _ in range(times):
-            answer = self.query()
+            answer = self.query(timeout=10.0)
             assert answer is not None
             found.add(answer["version"])
         return found

@@ -6,10 +6,10 @@ import dns.flags
 import dns.rcode
 import pytest
 
-from resolver.config import Endpoint
+from resolver.config import Endpoint, SecureEndpoint
 from resolver.engine.asking import random_case
 from tests.resolver.laboratory import STAFF, STUDENT, Laboratory
-from tests.resolver.messages import ask, codes, read, reply
+from tests.resolver.messages import ask, codes, read, reply, texts
 
 ONE = (Endpoint("127.0.0.1", 5301),)
 
@@ -333,3 +333,28 @@ def test_an_address_of_the_wrong_length_is_an_error_of_that_upstream(length: int
     laboratory.raw_upstream(good[:10] + b"\0\0" + good[12:at] + record, serial)
     assert (laboratory.late, len(laboratory.engine._judge.cache)) == ([], 0)
     assert [server for _, server, _, _ in laboratory.sent] == [1]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        "its certificate is not accepted: it has expired",
+        "its certificate is not accepted: it is for another name than dns.test",
+        "it cannot be reached: Connection refused",
+    ],
+)
+def test_what_is_wrong_with_an_encrypted_upstream_is_said_to_who_asks(trouble: str) -> None:
+    laboratory = Laboratory(upstreams=(SecureEndpoint("192.0.2.1", 853, "dns.test"),))
+    laboratory.engine.trouble(0, trouble)
+    assert laboratory.ask("example.com", use_edns=0) is None
+    for _ in range(9):
+        laboratory.tick(1)
+    (late,) = laboratory.late
+    assert (codes(read(late)), texts(read(late))) == ([22], [f"dns.test: {trouble}"])
+    laboratory.engine.trouble(0, "")
+    laboratory.late.clear()
+    laboratory.tick(60)
+    assert laboratory.ask("www.example.com", use_edns=0) is None
+    for _ in range(9):
+        laboratory.tick(1)
+    assert texts(read(laboratory.late[0])) == [""]

@@ -6,6 +6,7 @@ The topologies of `docs/topologies.md` that exist; each client has an address of
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -99,7 +100,9 @@ def answering(query: bytes, tcp: bool) -> list[bytes]:
 
 
 def asked(server: Upstream) -> set[str]:
-    return {dns.message.from_wire(query).question[0].name.to_text().lower() for query, _, _ in list(server.seen)}
+    """The names that clients caused to be asked: not those that look for loops."""
+    found = {dns.message.from_wire(query).question[0].name.to_text().lower() for query, _, _ in list(server.seen)}
+    return {name for name in found if not name.startswith("sg")}
 
 
 def test_the_zones_of_active_directory_go_to_its_servers_and_to_nobody_else(tmp_path: Path, portal: FakePortal) -> None:
@@ -140,8 +143,8 @@ workers = 1
             says = run("explain", f"dc1.{DOMAIN}", "--client", "127.0.0.1")
             assert f"is asked of {controllers[0].endpoint}, {controllers[1].endpoint} (forwarded zone {DOMAIN})" in says
             assert f"is asked of {world.endpoint}\n" in run("explain", "www.example.com", "--client", "127.0.0.1")
-            status = run("node", "status")
-            assert f"{controllers[0].endpoint}  only {DOMAIN}, 10.in-addr.arpa" in status
+            expected = rf"{controllers[0].endpoint} +answers in \d+ ms  only {DOMAIN}, 10.in-addr.arpa\n"
+            until(lambda: re.search(expected, run("node", "status")))
             controllers[0].close()
             assert answer(f"pc1.{DOMAIN}", "A").rcode() == dns.rcode.NXDOMAIN  # the other one answers
             controllers[1].close()
