@@ -140,7 +140,7 @@ class _SeedReading(Reading):
 
     def _category(self, top: Table, stem: str) -> str:
         table = top.table("category")
-        table.only("id", "title", "locked", "description", "list", "names")
+        table.only("id", "title", "locked", "description", "list", "names", "suffixes")
         identity = table.identity("category")
         if identity and identity != stem:
             what = f"the category is {identity}, but its file is named {stem}.toml"
@@ -156,7 +156,10 @@ class _SeedReading(Reading):
                 list_id=source.identity("list"),
                 list_title=source.text("title"),
                 licence=source.text("licence"),
-                names=table.names("names", "a listed name", required=False),
+                names=(
+                    *table.names("names", "a listed name", required=False),
+                    *table.names("suffixes", "a listed name", required=False, suffixes=True),
+                ),
             )
         )
         return identity

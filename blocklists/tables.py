@@ -184,7 +184,8 @@ class Table:
         text = self.text(key)
         return self._name(text, what, self.line(key)) if text else ""
 
-    def names(self, key: str, what: str, *, required: bool) -> tuple[str, ...]:
+    def names(self, key: str, what: str, *, required: bool, suffixes: bool = False) -> tuple[str, ...]:
+        """Return the names of a list. `suffixes`: they are public suffixes, each meant with everybody's names below."""
         value = self._values.get(key, None if required else [])
         if not isinstance(value, list) or (required and not value):
             self._absent(key, 'a list: ["example.com"]')
@@ -196,11 +197,11 @@ class Table:
                 self.mistake(self.line(key), f"{text!r} is not a name", "write names in quotes")
                 continue
             times[text] += 1
-            if name := self._name(text, what, self.line(key, text, times[text])):
+            if name := self._name(text, what, self.line(key, text, times[text]), suffixes):
                 good.append(name)
         return tuple(good)
 
-    def _name(self, text: str, what: str, line: int) -> str:
+    def _name(self, text: str, what: str, line: int, suffix: bool = False) -> str:
         try:
             name = names.normalise(text)
         except names.BadName as bad:
@@ -208,7 +209,9 @@ class Table:
             return ""
         if name != text:
             self.mistake(line, f"{text!r} is not written the one way that names are written", f"write {name!r}")
-        if names.is_public_suffix(name):
+        if suffix and not names.is_public_suffix(name):
+            self.mistake(line, f"{name} is no public suffix", "list it among the names")
+        if not suffix and names.is_public_suffix(name):
             mend = "list the names below it, one by one"
             self.mistake(line, f"{name} is a public suffix: everybody's names lie below it", mend)
         self._once(what, name, line)

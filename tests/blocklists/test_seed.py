@@ -60,11 +60,12 @@ def only_mistake(folder: Path) -> str:
 # ---- What ships ----
 
 
-def test_the_shipped_seed_has_the_six_categories_and_only_law_and_safety_are_locked() -> None:
+def test_the_shipped_seed_has_its_categories_and_only_law_and_safety_are_locked() -> None:
     assert {(category.id, category.locked) for category in load_seed().categories} == {
         ("social-media", False),
         ("messaging", False),
         ("vpn-proxy", False),
+        ("cache-proxy", False),
         ("encrypted-dns", False),
         ("adult", True),
         ("malware", True),
@@ -224,6 +225,15 @@ def test_an_unknown_kind_is_refused_with_the_known_ones(tmp_path: Path) -> None:
 def test_a_bad_name_is_refused(tmp_path: Path, bad: str) -> None:
     found = only_mistake(write(tmp_path, CATEGORY + FACEBOOK.replace("fb.com", bad)))
     assert found.startswith(f"social-media.toml:11: {bad!r} is not a name: ")
+
+
+def test_a_public_suffix_is_meant_when_it_stands_among_the_suffixes_and_nothing_else_may(tmp_path: Path) -> None:
+    line = 'suffixes = ["translate.goog"]\n'
+    write(tmp_path, CATEGORY + line + FACEBOOK)
+    (category,) = load_seed(tmp_path).categories
+    assert category.names[-1] == "translate.goog"
+    write(tmp_path, CATEGORY + line.replace("translate.goog", "a.example") + FACEBOOK)
+    assert "a.example is no public suffix" in only_mistake(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["com", "co.uk", "github.io", "blogspot.com"])
