@@ -41,7 +41,8 @@ def portal_session(config: Path | None, data: Path | None) -> Iterator[tuple[Ses
 @contextmanager
 def portal_job(config: Path | None, data: Path | None) -> Iterator[tuple[Job, ListJob]]:
     """Yield what a build of the lists as they are now would be, and who carries one out."""
-    told = portal_config(settings_from(config, data))
+    with portal_session(config, data) as (_, told):
+        pass  # there is a portal, and its tables are up to date
     engine = connect(told.database)
     try:
         files = Bases(told.data, engine)

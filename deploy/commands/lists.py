@@ -114,7 +114,7 @@ def check(config: Path | None, data: Path | None, seed: bool, directory: Path | 
             (objects / job.old).symlink_to(Path(job.objects) / job.old)
         from dataclasses import replace
 
-        fetched = tuple(one.id for one in job.wanted if one.url)
+        fetched = tuple(one.id for one in job.wanted if one.url or one.file)
         shelf = Path(name) / "shelf"
         if Path(job.shelf).exists():
             shutil.copytree(job.shelf, shelf)
