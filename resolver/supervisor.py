@@ -239,7 +239,7 @@ class Supervisor:
             case Role.WORKER, "status":
                 post.serving = _serving(message)
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
-                post.engine = str(message["engine"])
+                post.engine = str(message.get("engine", ""))
                 post.upstreams = [(str(a), int(b), str(c)) for a, b, c in message.get("upstreams", ())]
                 if post.heard_at - (post.child.started if post.child else 0) > 5:
                     self._errors.pop(post.name, None)

@@ -23,7 +23,9 @@ QUERY = bytes.fromhex("1234 0100 0001 0000 0000 0000") + b"\x03www\x09instagram\
 
 
 class Node:
-    def __init__(self, state: Path, portal: FakePortal, workers: int = 2, worker: str = "fake") -> None:
+    def __init__(
+        self, state: Path, portal: FakePortal, workers: int = 2, worker: str = "fake", enrolled: bool = True
+    ) -> None:
         self.state = state
         self.portal = portal
         self.port = 0
@@ -33,7 +35,8 @@ class Node:
         self.options: list[str] = []
         self.upstream = 9  # nobody is there
         self.log = state.with_suffix(".log")
-        enrol(portal.url, portal.token, "edison", ["edison"], state)
+        if enrolled:
+            enrol(portal.url, portal.token, "edison", ["edison"], state)
 
     def command(self) -> list[str]:
         return [

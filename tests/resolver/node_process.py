@@ -1,7 +1,8 @@
 """A node in a process of its own: `python node_process.py STATE PORT WORKERS UPSTREAM_PORT [OPTION …]`.
 
 Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`, `--guests=PORT`, `--six=PORT` (::1), and for the
-encrypted listeners `--dot=PORT`, `--doh=PORT`, `--certificate=FILE` (with its key); `set:FIELD=NUMBER` for others.
+encrypted listeners `--dot=PORT`, `--doh=PORT`, `--certificate=FILE` (with its key); `set:FIELD=NUMBER` for others;
+`clock:FILE`: the wall clock of every process is ahead by the seconds that the file holds (a double), read at each look.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
 misbehave: `hang-N` (worker N stops reading its channel), `refuse-N` (it refuses the next swaps), `die-N` (it ends at
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import json
 import logging
+import mmap
 import os
 import select
+import struct
 import sys
 import time
 from dataclasses import replace
@@ -89,7 +92,17 @@ def _endpoint(option: str) -> Endpoint | None:
     return Endpoint("127.0.0.1", ports[0]) if ports else None
 
 
+def _move_clock(path: str) -> None:
+    with Path(path).open("rb") as file:
+        ahead = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+    real = time.time
+    time.time = lambda: real() + struct.unpack("=d", ahead[:8])[0]
+
+
 def main() -> int:
+    for option in sys.argv[5:]:
+        if option.startswith("clock:"):
+            _move_clock(option.removeprefix("clock:"))
     state, port, workers, upstream = sys.argv[1:5]
     logging.basicConfig(level=logging.INFO, format="%(process)d %(message)s", stream=sys.stderr)
     guests, six = _endpoint("--guests="), _endpoint("--six=")  # a second address, for one client group; and IPv6
