@@ -1,7 +1,8 @@
 """Scenarios on the engine, in DNS messages: policy, question, what upstream says, what the client must see.
 
-The files are tests/data/wire/*.toml, and every scenario of the pure decision (tests/data/decisions) that is a question.
-For each, the query log, the extended error and `explain` name one and the same reason.
+The files are tests/data/wire/*.toml, and every scenario of the pure decision (tests/data/decisions), those about a
+target (`via`) behind a name that the grant opens. For each, the query log, the extended error and `explain` name one
+and the same reason; the one exception is rebinding, which only an answer shows, and nobody can explain before.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from tests.resolver.messages import codes, reply, texts
 FOLDER = Path(__file__).parent.parent / "data" / "wire"
 NETWORKS = ("10.1.0.0/16",)
 DECISIONS = [one for one in SCENARIOS if "via" not in one.plain]
+TARGETS = [one for one in SCENARIOS if "via" in one.plain]
 
 
 def wire_scenarios() -> list[Mapping[str, Any]]:
@@ -83,6 +85,26 @@ def test_a_decision_is_the_same_in_a_message_in_the_log_and_when_explained(scena
         assert answer.answer == [] or verdict.style == "null"
 
 
+@pytest.mark.parametrize("scenario", TARGETS, ids=str)
+def test_a_target_is_judged_alike_behind_a_name_that_its_grant_opens(scenario: Any) -> None:
+    plain = scenario.plain
+    snapshot = snapshot_of(plain, NETWORKS)
+    opens = plain["grants"][plain["via"][0] - 1]["opens"]
+    asked = next(name for name in opens if name[0] not in "=~" and name != plain["ask"])
+    said = [f"{asked}. 60 CNAME {plain['ask']}.", f"{plain['ask']}. 60 A 192.0.2.1"]
+    answer, record, now = seen({**plain, "ask": asked, "upstream": said}, snapshot)
+    rules = snapshot.rules(record.group)
+    target = explain(plain["ask"], rules, now, frozenset(plain["via"])).verdict
+    assert target.action == plain["expect"]["action"]
+    if target.action is Action.ALLOW:
+        check_one_reason(plain, answer, record, explain(asked, rules, now).verdict)
+        assert [str(rrset[0]) for rrset in answer.answer] == [f"{plain['ask']}.", "192.0.2.1"]
+    else:
+        check_one_reason(plain, answer, record, target)
+        assert record.action is target.action and answer.answer == []
+        assert texts(answer) == [reasons.text(target, snapshot.policy)]
+
+
 @pytest.mark.parametrize("plain", WIRE, ids=lambda plain: plain["says"])
 def test_the_client_sees_what_the_scenario_says(plain: Mapping[str, Any]) -> None:
     snapshot = snapshot_of(plain, NETWORKS)
@@ -108,5 +130,8 @@ def test_the_client_sees_what_the_scenario_says(plain: Mapping[str, Any]) -> Non
 
 
 def test_there_are_a_hundred_scenarios_and_each_says_something_else() -> None:
-    assert len(DECISIONS) + len(WIRE) >= 100
+    assert len(DECISIONS) + len(TARGETS) + len(WIRE) >= 200
+    assert [plain["says"] for plain in WIRE if plain["see"]["reason"] == "rebinding"] == [
+        "A public name with a private address is not answered"
+    ]
     assert len({plain["says"] for plain in WIRE}) == len(WIRE)
