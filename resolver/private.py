@@ -22,6 +22,7 @@ _V4 = tuple(
         ),
     )
 )
+_FIRST = frozenset(network >> 24 for network, _ in _V4)
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 _TRANSLATED = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96, RFC 6052
 
@@ -29,6 +30,8 @@ _TRANSLATED = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96, RFC 6052
 def is_private(address: bytes) -> bool:
     """True when these 4 or 16 octets are an address of a private or local network."""
     if len(address) == 4:
+        if address[0] not in _FIRST:
+            return False
         value = int.from_bytes(address, "big")
         return any(value & mask == network for network, mask in _V4)
     if address[:12] in (_MAPPED, _TRANSLATED, bytes(12)):

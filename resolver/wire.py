@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 HEAD = 12
@@ -77,12 +77,15 @@ class Query:
     padded: bool = False  # the sender hides the length of its questions, and wants ours hidden
     who: Any = None  # whom it is asked for, when that is not the sender
     extra: bool = False  # it has a record other than OPT in its additional section
+    _key: bytes = field(default=b"", init=False)
 
     @property
     def key(self) -> bytes:
         """The canonical key: QNAME, QTYPE, QCLASS, and one octet with DO and CD."""
-        bits = (DO_FLAG if self.do else 0) | (CD_FLAG if self.flags & CD else 0)
-        return self.name + self.question[-4:] + bytes((bits,))
+        if not self._key:
+            bits = (DO_FLAG if self.do else 0) | (CD_FLAG if self.flags & CD else 0)
+            self._key = self.name + self.question[-4:] + bytes((bits,))
+        return self._key
 
 
 def read_query(data: bytes) -> Query:
