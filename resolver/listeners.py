@@ -14,13 +14,15 @@ from collections.abc import Callable
 from typing import Any
 
 from resolver.engine.seam import Datagram, Peer, Reply
-from resolver.poller import BROKEN, READ, WRITE, Poller
+from resolver.poller import BROKEN, READ, WRITE, Crowd
 from resolver.proxied import BadProxy, read_proxy
 
 BATCH = 64  # datagrams taken in one go
 MAX_QUERY = 1_500  # octets of a query over UDP
 _SIZES = (MAX_QUERY,) * BATCH
 MAX_PIPELINE = 64  # questions of one connection that wait at the same time
+MAX_TURN = 8  # of them that are asked before others have their turn
+ACCEPTED_AT_ONCE = 2  # connections
 MAX_UNSENT = 256 * 1024  # octets a slow reader may leave with us
 
 _IP_PKTINFO = 8  # not in the socket module of every Python
@@ -122,13 +124,23 @@ class UdpListener:
         return self.socket.sendmsg([data], [] if ancillary is None else [ancillary], 0, address)
 
 
+def _end_of_message(buffer: bytearray, at: int) -> int:
+    """Return where the framed message at `at` ends; 0 when it is not whole."""
+    if len(buffer) - at < 2:
+        return 0
+    end = at + 2 + (buffer[at] << 8 | buffer[at + 1])
+    return end if end <= len(buffer) else 0
+
+
 class Connection:
     """One TCP client: what it sent that is no whole message yet, and what it has not taken from us yet."""
 
     __slots__ = (
         "_buffer",
         "_ending",
+        "_events",
         "_listener",
+        "_more",
         "_unsent",
         "_wrapped",
         "alive",
@@ -152,9 +164,16 @@ class Connection:
         self._buffer = bytearray()
         self._unsent = bytearray()
         self._ending = False  # the client sends no more
+        self._more = False  # whole messages are left in the buffer
+        self._events = READ
         self._wrapped = wrapped  # a PROXY header comes first
 
     def ready(self, mask: int) -> None:
+        if not mask:  # a turn that this connection asked for
+            self._more = False
+            if self.alive:
+                self._take_messages()
+            return
         if mask & WRITE:
             self._flush()
         if self.alive and mask & (READ | BROKEN):
@@ -196,22 +215,22 @@ class Connection:
         return True
 
     def _take_messages(self) -> None:
+        """Ask what is whole, at most `MAX_TURN` messages; what is left has to wait for another turn."""
         buffer = self._buffer
-        while self.alive:
-            messages: list[Datagram] = []
-            at = 0
-            while self.waiting + len(messages) < MAX_PIPELINE and len(buffer) - at >= 2:
-                end = at + 2 + int.from_bytes(buffer[at : at + 2], "big")
-                if end > len(buffer):
-                    break
-                messages.append((bytes(buffer[at + 2 : end]), self.peer))
-                at = end
-            if not messages:
-                break
+        messages: list[Datagram] = []
+        at = 0
+        room = min(MAX_TURN, MAX_PIPELINE - self.waiting)
+        while (end := _end_of_message(buffer, at)) and len(messages) < room:
+            messages.append((bytes(buffer[at + 2 : end]), self.peer))
+            at = end
+        if messages:
             del buffer[:at]
             self.last = self._listener.now()
             self.waiting += len(messages)
             self._listener.ask(self, messages)
+        if self.alive and not self._more and self.waiting < MAX_PIPELINE and _end_of_message(buffer, 0):
+            self._more = True
+            self._listener.poller.again(self.socket.fileno())
         self._settle()
 
     def reply(self, data: bytes) -> None:
@@ -250,13 +269,15 @@ class Connection:
         """Watch for what can be done next; close when nothing is left to do."""
         if not self.alive:
             return
-        if self._ending and not self.waiting and not self._unsent:
+        if self._ending and not self.waiting and not self._unsent and not _end_of_message(self._buffer, 0):
             self.close()
             return
         events = WRITE if self._unsent else 0
-        if not self._ending and not self._unsent and self.waiting < MAX_PIPELINE:
+        if not self._ending and not self._unsent and not self._more and self.waiting < MAX_PIPELINE:
             events |= READ
-        self._listener.poller.change(self.socket.fileno(), events)
+        if events != self._events:
+            self._events = events
+            self._listener.poller.change(self.socket.fileno(), events)
 
     def close(self) -> None:
         if self.alive:
@@ -285,7 +306,7 @@ class TcpListener:
     def __init__(
         self,
         bound: socket.socket,
-        poller: Poller,
+        poller: Crowd,
         ask: Callable[[Connection, list[Datagram]], None],
         now: Callable[[], float],
         *,
@@ -314,7 +335,7 @@ class TcpListener:
 
     def accept(self, mask: int) -> None:
         """Take the connections that wait. One beyond a limit is closed at once."""
-        for _ in range(16):
+        for _ in range(ACCEPTED_AT_ONCE):
             try:
                 accepted, address = self.socket.accept()
             except OSError as error:

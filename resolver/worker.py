@@ -146,7 +146,7 @@ class _Worker:
 
         listener = TcpListener(
             bound,
-            self._poller,
+            self._poller.crowd,
             ask,
             time.time,
             limit=config.tcp_connections,
@@ -156,7 +156,7 @@ class _Worker:
         )
         source = self._engine.source(listener.asked, "tcp")
         self._tcp.append(listener)
-        self._poller.watch(bound.fileno(), READ, listener.accept)
+        self._poller.crowd.watch(bound.fileno(), READ, listener.accept)
 
     def _listen_door(self, door: socket.socket) -> None:
         """Questions that came encrypted."""
@@ -232,8 +232,10 @@ class _Worker:
         if self._draining_until is None:
             self._draining_until = time.monotonic() + DRAIN
             doors = () if self._setup.door is None else (self._setup.door,)
-            for bound in (*self._setup.udp, *self._setup.tcp, *doors):
+            for bound in (*self._setup.udp, *doors):
                 self._poller.unwatch(bound.fileno())
+            for bound in self._setup.tcp:
+                self._poller.crowd.unwatch(bound.fileno())
 
     def _end_when_drained(self, now: float) -> None:
         assert self._draining_until is not None

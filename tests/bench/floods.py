@@ -145,3 +145,4 @@ def slow_readers(seconds: int = 10, count: int = READERS) -> None:
                 reader.close()
     print(f"\n{count:,} slow readers over TCP: UDP alone {alone}")
     print(f"  beside them {beside}; memory {before:.0f} -> {held:.0f} MB")
+    print(f"  p99 beside them over p99 alone: {beside.p99 / alone.p99:.2f} (bar: at most 2)")

@@ -36,8 +36,8 @@ class Echo:
         self.held: list[tuple[Connection, bytes]] = []
         self.hold = False
         settings = {"limit": 10, "per_client": 5, "idle": 10.0, **limits}
-        self.listener = TcpListener(self.socket, self.poller, self.ask, lambda: self.now, **settings)  # type: ignore[arg-type]
-        self.poller.watch(self.socket.fileno(), READ, self.listener.accept)
+        self.listener = TcpListener(self.socket, self.poller.crowd, self.ask, lambda: self.now, **settings)  # type: ignore[arg-type]
+        self.poller.crowd.watch(self.socket.fileno(), READ, self.listener.accept)
 
     def ask(self, connection: Connection, messages: list[Datagram]) -> None:
         if self.hold:
@@ -310,3 +310,19 @@ def test_a_truncated_answer_comes_whole_over_tcp_and_pipelined(tmp_path: Path) -
                 seen[int.from_bytes(data[:2], "big")] = dns.message.from_wire(data)
         assert [len(seen[at].answer) for at in range(3)] == [1, 0, 1]
     upstream.close()
+
+
+def test_all_that_was_asked_before_the_client_ended_is_answered_in_turns() -> None:
+    echo = Echo()
+    client = echo.connect()
+    asked = [bytes((number, 7)) for number in range(100)]
+    client.sendall(framed(*asked))
+    client.shutdown(socket.SHUT_WR)
+    echo.run()
+    client.settimeout(10)
+    found = b""
+    while data := client.recv(4096):
+        found += data
+    assert found == framed(*asked)
+    client.close()
+    echo.close()
