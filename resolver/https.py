@@ -21,7 +21,7 @@ from h2.exceptions import H2Error
 from resolver.channel import Channel, Trouble
 from resolver.config import HttpsEndpoint
 from resolver.poller import Poller
-from resolver.tls import IDLE, MAX_PENDING, padded
+from resolver.tls import CLOCK, IDLE, MAX_PENDING, padded
 from resolver.wire import HEAD, aged, question_of
 
 MAX_STREAMS = 100  # questions at once on one connection, when the other side allows as many
@@ -99,7 +99,7 @@ class HttpsUpstream:
     def sweep(self, now: float) -> None:
         """Give up a connection that hears nothing, and close one that nobody uses. Called every second or so."""
         busy = self._pending or self._waiting
-        quiet = not 0 <= now - self._used < (self._patience if busy else IDLE)
+        quiet = not -CLOCK <= now - self._used < (self._patience if busy else IDLE)
         if self._channel.open and quiet:
             self._give_up("nothing is heard" if busy else "")
         for stream in [at for at, one in self._pending.items() if now - one.sent > 2 * self._patience]:

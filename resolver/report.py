@@ -69,13 +69,13 @@ def upstreams(config: ResolverConfig, workers: Iterable[Post]) -> list[dict[str,
 
 
 def troubles(config: ResolverConfig, workers: Iterable[Post]) -> dict[str, str]:
-    """Return what is wrong, in a sentence, by `upstream NAME`; empty: nothing that needs a person."""
+    """Return what is wrong, in a sentence, by `upstream NUMBER`; empty: nothing that needs a person."""
     found: dict[str, str] = {}
-    for one in upstreams(config, workers):
+    for number, one in enumerate(upstreams(config, workers), 1):
         name, trouble = one["name"], one["trouble"]
         if one["state"] == LOOPS:
             trouble = "it leads back to this resolver, and is left out: let it forward elsewhere"
-        found[f"upstream {name}"] = f"{name}: {trouble}" if trouble else ""
+        found[f"upstream {number}"] = f"{name}: {trouble}" if trouble else ""
     return found
 
 

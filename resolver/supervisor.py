@@ -33,6 +33,7 @@ from resolver.routes import Routes
 from resolver.sockets import AsksItself, CannotListen, Listeners, refuse_ourselves
 from resolver.staff import Staff
 from resolver.swap import Swaps
+from resolver.troubles import Troubles
 
 log = logging.getLogger("schoolgate.resolver")
 
@@ -131,7 +132,7 @@ class Supervisor:
         self._status_at = 0.0
         self._portal = "not asked yet"
         self._reach: dict[str, Any] = {"reach": "", "reach_at": 0.0}
-        self._errors: dict[str, str] = {}  # by source, until it is well again
+        self._troubles = Troubles()
         self._selector = selectors.DefaultSelector()
         self._swaps = Swaps(self._workers, self._subscription.tell)
         posts = [*self._workers, *self._helpers, self._verifier]
@@ -140,7 +141,7 @@ class Supervisor:
         try:
             self._control = ControlServer(config.state, self._selector, self._answer)
         except OSError as error:  # a full or read-only disk: the gate matters more
-            self._note("control socket", f"{config.state} cannot be written: {error.strerror or error}")
+            self._troubles.note("control socket", f"{config.state} cannot be written: {error.strerror or error}")
         self._signals, self._wakeup = socket.socketpair()
         for end in (self._signals, self._wakeup):
             end.setblocking(False)
@@ -193,7 +194,7 @@ class Supervisor:
         self._restart_step(now)
         if now - self._status_at >= STATUS_EVERY:
             self._status_at = now
-            self._note_upstreams()
+            self._troubles.note_all("upstream ", report.troubles(self._config, self._workers))
             self._subscription.tell({"did": "status", **self._health()})
         if self._on_ready is not None and all(post.ready for post in self._workers) and self._phase is Phase.SERVING:
             ready, self._on_ready = self._on_ready, None
@@ -201,11 +202,11 @@ class Supervisor:
             ready(self.status())
 
     def _ended(self, post: Post, how: str, expected: bool) -> None:
-        self._errors.pop(f"query log of {post.name}", None)
+        self._troubles.stands(f"query log of {post.name}", "")
         if post.role is Role.VERIFIER:
             post.fill_at = time.monotonic() + VERIFY_EVERY
         elif not expected:
-            self._errors[post.name] = f"{post.name} {how}"
+            self._troubles.stands(post.name, f"{post.name} {how}")
         if post.role is Role.SUBSCRIPTION:
             self._swaps.forget()  # nobody waits for it; the next one asks again
         if post.role is Role.WORKER and post.quick_deaths and post.quick_deaths % VERIFY_AFTER == 0:
@@ -217,7 +218,7 @@ class Supervisor:
                 try:
                     pair = self._listeners.pair(post.number)
                 except CannotListen as error:
-                    self._errors[post.name] = str(error)
+                    self._troubles.stands(post.name, str(error))
                     post.fill_at = now + 1.0
                     continue
                 door = self._listeners.door(post.number)
@@ -242,39 +243,41 @@ class Supervisor:
                 post.engine = str(message.get("engine", ""))
                 post.upstreams = [(str(a), int(b), str(c)) for a, b, c in message.get("upstreams", ())]
                 if post.heard_at - (post.child.started if post.child else 0) > 5:
-                    self._errors.pop(post.name, None)
+                    self._troubles.stands(post.name, "")
             case Role.WORKER, "swapped":
                 post.serving = _serving(message)
             case Role.WORKER, "flushed":
                 log.info("%s flushed %s cached answers", post.name, message.get("entries"))
             case Role.WORKER, "unlogged":
-                self._note(f"query log of {post.name}", f"{post.name} serves without a query log: {message['reason']}")
+                self._troubles.note(
+                    f"query log of {post.name}", f"{post.name} serves without a query log: {message['reason']}"
+                )
             case Role.WORKER, "refused":
                 self._refused(post, str(message["reason"]))
             case Role.SUBSCRIPTION, "swap":
                 back = message["back"] is True
                 self._swaps.begin(int(message["version"]), str(message["digest"]), str(message["base"]), back)
             case Role.SUBSCRIPTION, "status":
-                self._errors.pop(post.name, None)
+                self._troubles.stands(post.name, "")
                 self._portal = str(message["portal"])
                 self._reach = {"reach": str(message["reach"]), "reach_at": float(message["reach_at"])}
-                self._note("policy", str(message["error"]))
+                self._troubles.note("policy", str(message["error"]))
             case Role.METRICS | Role.BLOCK_PAGE, "status":
-                self._errors.pop(post.name, None)
+                self._troubles.stands(post.name, "")
             case Role.ENCRYPTED, "status":
-                self._errors.pop(post.name, None)
-                self._note("certificate", str(message["error"]))
+                self._troubles.stands(post.name, "")
+                self._troubles.note("certificate", str(message["error"]))
             case Role.LOG_WRITER, "status":
-                self._errors.pop(post.name, None)
+                self._troubles.stands(post.name, "")
                 post.counters = {str(key): int(value) for key, value in message["counters"].items()}
-                self._note("query log", str(message["error"]))
+                self._troubles.note("query log", str(message["error"]))
             case Role.VERIFIER, "verified":
                 self._verify_due, self._verified = False, True
                 self._phase = Phase.SERVING if self._phase is Phase.VERIFYING else self._phase
-                self._note("kept snapshot", str(message["warning"]))
+                self._troubles.note("kept snapshot", str(message["warning"]))
                 self._serve_verified(_serving(message), fell_back=bool(message["warning"]))
             case Role.VERIFIER, "failed":
-                self._note("kept snapshot", str(message["reason"]))
+                self._troubles.note("kept snapshot", str(message["reason"]))
             case _:
                 raise ValueError("unknown message")
 
@@ -282,7 +285,7 @@ class Supervisor:
         """A worker could not load what is kept. Outside a swap: it may have rotted since it was verified."""
         log.warning("%s refused: %s", post.name, reason)
         if not self._swaps.under_way:
-            self._errors[post.name] = f"{post.name}: {reason}"
+            self._troubles.stands(post.name, f"{post.name}: {reason}")
             self._verify_due = True
         else:
             self._swaps.refuse(f"{post.name}: {reason}")
@@ -293,21 +296,6 @@ class Supervisor:
             post.fill_at = 0.0 if fell_back else post.fill_at
             if held is not None and post.ready and post.serving is None:
                 post.tell({"do": "swap", "version": held[0], "digest": held[1]})
-
-    def _note_upstreams(self) -> None:
-        found = report.troubles(self._config, self._workers)
-        for source in [one for one in self._errors if one.startswith("upstream ") and one not in found]:
-            del self._errors[source]  # it is no upstream any more
-        for source, trouble in found.items():
-            self._note(source, trouble)
-
-    def _note(self, source: str, error: str) -> None:
-        if error and self._errors.get(source) != error:
-            log.warning("%s: %s", source, error)
-        if error:
-            self._errors[source] = error
-        else:
-            self._errors.pop(source, None)
 
     # Commands and signals
 
@@ -333,7 +321,7 @@ class Supervisor:
             elif number == signal.SIGHUP and self._phase is Phase.SERVING:
                 if self._read is not None:
                     self._config, said = renewed(self._config, self._read, self._listeners.endpoints)
-                    self._note("settings", said)
+                    self._troubles.note("settings", said)
                     log.info("settings read again; workers are replaced one by one")
                 self._restarting = list(self._workers)
                 self._restart_by = 0.0
@@ -377,7 +365,7 @@ class Supervisor:
     # What others see
 
     def _health(self) -> dict[str, Any]:
-        return report.health(self._workers, self._listeners.endpoints, self._errors.values())
+        return report.health(self._workers, self._listeners.endpoints, self._troubles.all())
 
     def status(self) -> dict[str, Any]:
         """Return what `schoolgate node status` shows: JSON values only. Counters count since the node started."""

@@ -16,6 +16,7 @@ from resolver.wire import HEAD, PADDING, option, question_of
 
 MAX_PENDING = 1_000  # questions on one connection
 IDLE = 20.0  # seconds without a question, then the connection is closed
+CLOCK = 1.0  # seconds by which a sweep's clock may lag behind the last question's; more: it was set back
 BLOCK = 128  # octets, RFC 8467 §4.1
 
 
@@ -84,7 +85,7 @@ class TlsUpstream:
 
     def sweep(self, now: float) -> None:
         """Give up a connection that hears nothing, and close one that nobody uses. Called every second or so."""
-        quiet = not 0 <= now - self._used < (self._patience if self._pending else IDLE)
+        quiet = not -CLOCK <= now - self._used < (self._patience if self._pending else IDLE)
         if self._channel.open and quiet:
             self._give_up("nothing is heard" if self._pending else "")
         for number in [one for one, (_, _, sent) in self._pending.items() if now - sent > 2 * self._patience]:

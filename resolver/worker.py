@@ -219,7 +219,7 @@ class _Worker:
 
     def _tick(self, now: float, *, idle: bool) -> None:
         self._carry_out(self._engine.tick(now))
-        self._upstreams.sweep(now)
+        self._upstreams.sweep(time.time())  # what was just sent is no older than this
         for listener in self._tcp:
             listener.sweep(now)
         self._say_status()

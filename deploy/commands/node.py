@@ -69,7 +69,8 @@ def status(config: Path | None, data: Path | None) -> None:
 
 
 def _how(upstream: dict[str, Any]) -> str:
-    return f"{upstream['state']} in {upstream['ms']} ms" if upstream["ms"] else str(upstream["state"])
+    state = str(upstream["state"])
+    return f"{state} in {upstream['ms']} ms" if state == "answers" and upstream["ms"] else state
 
 
 def _asked_for(upstream: dict[str, Any]) -> str:

@@ -20,9 +20,14 @@ from h2.settings import SettingCodes
 from hypercorn.asyncio import serve as hypercorn
 from hypercorn.config import Config
 
+from resolver.config import Endpoint, HttpsEndpoint
 from resolver.https import TYPE
+from resolver.poller import Poller
+from resolver.upstream import Upstreams
 from tests.portal.gatehouse import free_port
-from tests.resolver.messages import ask, read, reply
+from tests.resolver.laboratory import make_snapshot_of
+from tests.resolver.messages import ask, codes, read, reply, texts
+from tests.resolver.sockets import Upstream, worker
 from tests.resolver.test_tls import DAY, HOST, NOW, Authority, Client, Server
 
 PATH = "/dns-query"
@@ -99,6 +104,13 @@ def for_ever(secured: ssl.SSLSocket, server: Server) -> None:
         stream, _, body = http.request()
         server.questions.append(body)
         http.respond(stream, address(body))
+
+
+def for_any_name(secured: ssl.SSLSocket, server: Server) -> None:
+    http = Http(secured)
+    while True:
+        stream, _, body = http.request()
+        http.respond(stream, reply(body, f"{read(body).question[0].name} 300 A 192.0.2.1"))
 
 
 @pytest.fixture(scope="module")
@@ -354,10 +366,6 @@ def test_another_makers_server_understands_us(authority: Authority) -> None:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        from resolver.config import HttpsEndpoint
-        from resolver.poller import Poller
-        from resolver.upstream import Upstreams
-
         poller = Poller()
         port = int(config.bind[0].rpartition(":")[2])
         upstreams = Upstreams((HttpsEndpoint("127.0.0.1", port, HOST, PATH),), poller, 3.0, authority.file)
@@ -374,3 +382,27 @@ def test_another_makers_server_understands_us(authority: Authority) -> None:
         loop.call_soon_threadsafe(over.set)
         thread.join(20)
         loop.close()
+
+
+def test_a_worker_asks_over_https_and_another_upstream_when_that_one_fails(
+    authority: Authority, tmp_path: Path
+) -> None:
+    snapshot = make_snapshot_of()
+    plain = Upstream(lambda query, tcp: [reply(query, f"{read(query).question[0].name} 300 A 192.0.2.7")])
+    contexts = (authority.sign(HOST), authority.sign(HOST, NOW - DAY))
+    good, expired = (Server(spoken(one), for_any_name) for one in contexts)
+
+    def end(server: Server) -> HttpsEndpoint:
+        return HttpsEndpoint("127.0.0.1", server.listener.getsockname()[1], HOST, PATH)
+
+    def told(name: str, *upstreams: Endpoint) -> dns.message.Message:
+        config = {"upstreams": upstreams, "upstream_ca": authority.file, "loop_check": 600.0}
+        with worker(tmp_path, lambda current: snapshot, **config) as running:  # type: ignore[arg-type]
+            return running.ask(dns.message.make_query(name, "A", use_edns=0))
+
+    assert str(told("a.example", end(good)).answer[0][0]) == "192.0.2.1"
+    assert str(told("b.example", end(expired), plain.endpoint).answer[0][0]) == "192.0.2.7"
+    failed = told("c.example", end(expired))
+    assert (codes(failed), texts(failed)) == ([22], [f"{HOST}: its certificate is not accepted: it has expired"])
+    for one in (plain, good, expired):
+        one.close()

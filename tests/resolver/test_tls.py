@@ -311,3 +311,10 @@ def test_a_silent_connection_is_given_up_when_nobody_waits_any_more(talk: Talk) 
     assert client.upstreams.failed == []
     client.upstreams.sweep(time.time() + 4)
     assert client.upstreams.failed == [1]
+
+
+def test_a_sweep_whose_clock_lags_behind_the_last_question_ends_nothing(talk: Talk) -> None:
+    _, client = talk()
+    client.upstreams.send([(1, 0, MESSAGE, False)], time.time())
+    client.upstreams.sweep(time.time() - 0.5)
+    assert client.wait(1) == ([1], [])

@@ -116,6 +116,7 @@ data = "{tmp_path}"
 [resolver]
 listen = ["127.0.0.1:{port}"]
 upstreams = ["{world.endpoint}"]
+local = ["files.district.example CNAME dc1.{DOMAIN}", "printer.district.example A 10.0.0.9"]
 workers = 1
 [resolver.forward]
 "{DOMAIN}" = [{servers}]
@@ -142,6 +143,14 @@ workers = 1
             assert asked(world) == {"www.example.com."}
             says = run("explain", f"dc1.{DOMAIN}", "--client", "127.0.0.1")
             assert f"is asked of {controllers[0].endpoint}, {controllers[1].endpoint} (forwarded zone {DOMAIN})" in says
+            says = run("explain", "files.district.example", "--client", "127.0.0.1")
+            assert "answered by local records of files.district.example: CNAME\n" in says
+            assert f"dc1.{DOMAIN} is asked of {controllers[0].endpoint}" in says
+            assert [str(one[0]) for one in answer("files.district.example", "A").answer] == [
+                f"dc1.{DOMAIN}.",
+                "10.0.0.10",
+            ]
+            assert str(answer("printer.district.example", "A").answer[0][0]) == "10.0.0.9"
             assert f"is asked of {world.endpoint}\n" in run("explain", "www.example.com", "--client", "127.0.0.1")
             expected = rf"{controllers[0].endpoint} +answers in \d+ ms  only {DOMAIN}, 10.in-addr.arpa\n"
             until(lambda: re.search(expected, run("node", "status")))
