@@ -141,6 +141,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         wake=jobs.wake,
         keys=keys,
         sealer=Sealer(sealing_key(config.data)),
+        codes=Throttle(max_wait=4 * 3600, window=86_400),
         bases=bases,
         live=live,
         current=current,

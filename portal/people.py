@@ -69,12 +69,15 @@ def update_user(session: Session, actor: Actor, now: float, user_id: int, draft:
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
     row = get(session, user_id)
     before: audit.Detail = {"roles": list(row.roles), "site": row.site_id}
+    address = row.email
     was_administrator = Role.ADMINISTRATOR in row.roles
     with session.no_autoflush:
         _read(session, row, draft)
     if was_administrator and Role.ADMINISTRATOR not in row.roles:
         _keep_an_administrator(session, user_id)
     detail: audit.Detail = {"before": before, "after": {"roles": list(row.roles), "site": row.site_id}}
+    if address != row.email:  # the provider's first sign-in goes by it: whose account it is may change
+        detail = {**detail, "address": {"before": address, "after": row.email}}
     audit.record(session, actor, int(now * 1000), "people.user.update", f"user:{row.id}", detail)
     return row
 

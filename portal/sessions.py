@@ -47,7 +47,7 @@ class Throttle:
     """Failed sign-ins, in memory: waits that double, per (account, place) and per place.
 
     A place is an address, or a browser that is known (`browsers.py`): nobody can lock somebody else out from elsewhere,
-    nor out of a browser that they use. Counts begin anew after an hour. Thread-safe and bounded.
+    nor out of a browser that they use. Counts begin anew after `window` seconds. Thread-safe and bounded.
     """
 
     FREE = 5  # failures without a wait
@@ -55,7 +55,9 @@ class Throttle:
     WINDOW = 3_600
     KEPT = 10_000
 
-    def __init__(self) -> None:
+    def __init__(self, max_wait: int = MAX_WAIT, window: int = WINDOW) -> None:
+        self._max_wait = max_wait
+        self._window = window
         self._lock = threading.Lock()
         self._failures: dict[str, tuple[int, float, float]] = {}  # key -> failures, not before, first of them
 
@@ -70,10 +72,10 @@ class Throttle:
         with self._lock:
             for key, free in ((pair, self.FREE), (alone, 10 * self.FREE)):
                 count, _, first = self._failures.pop(key, (0, 0.0, now))
-                if not first <= now < first + self.WINDOW:
+                if not first <= now < first + self._window:
                     count, first = 0, now
                 count += 1
-                pause = 0 if count < free else min(self.MAX_WAIT, 2 ** min(count - free, 10))
+                pause = 0 if count < free else min(self._max_wait, 2 ** min(count - free, 20))
                 self._failures[key] = (count, now + pause, first)
             while len(self._failures) > self.KEPT:
                 del self._failures[next(iter(self._failures))]

@@ -18,6 +18,7 @@ from portal.oidc.provider import Provider
 from portal.parcels import Parcels
 from portal.receipts import Receipts
 from portal.sealing import Sealer
+from portal.sessions import Throttle
 from portal.why import Pace
 
 
@@ -25,6 +26,7 @@ from portal.why import Pace
 class Wiring(Deps):
     keys: Keyring
     sealer: Sealer
+    codes: Throttle  # of one-time codes; few guesses a day: only who has the first factor gets to make them
     bases: Bases
     live: Live
     current: Current

@@ -106,7 +106,10 @@ def opened(sealer: Sealer, cookie: str, now: float) -> Away | None:
     plain = sealer.open(_PURPOSE, cookie) if 0 < len(cookie) <= 4_096 else None
     if plain is None:
         return None
-    away = Away(**json.loads(plain))
+    try:
+        away = Away(**json.loads(plain))
+    except TypeError:  # of another release
+        return None
     return away if now < away.until else None
 
 

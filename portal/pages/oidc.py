@@ -1,4 +1,4 @@
-"""Sign-in at the district's identity provider: away, and back; linking one's own account to it.
+"""Sign-in at the district's identity provider: away, and back.
 
 The button is a link, not a form: a form may not lead elsewhere (`form-action 'self'`). The way back is a GET from
 elsewhere; it counts by the state in the browser's sealed cookie. Who is refused is told so in kind words, students
@@ -26,7 +26,7 @@ from portal.oidc.staff import NotStaff
 from portal.pages import web
 from portal.pages.forms import Form
 from portal.pages.sign_in import enter, page
-from portal.pages.web import AnyVisit, SentForm, Visit, go
+from portal.pages.web import AnyVisit, Visit, go
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -35,13 +35,13 @@ router = APIRouter()
 @router.get("/sign-in/oidc")
 def away(visit: AnyVisit, next: Annotated[str, Query(max_length=2_000)] = "/") -> Response:
     """To the provider."""
-    provider = _provider(visit)
+    provider = provider_of(visit)
     address = visit.request.client.host if visit.request.client else ""
     known = web.known_browser(visit)
     if (wait := visit.wired.arrivals.wait(address if known is None else known.place, visit.now)) > 0:
         raise TooMany(f"Many sign-ins begin from your network just now. Try again in {wait} seconds.")
     try:
-        begun = flow.begin(provider, visit.wired.sealer, _return(visit), web.safe_next(next), visit.now)
+        begun = flow.begin(provider, visit.wired.sealer, return_address(visit), web.safe_next(next), visit.now)
     except ProviderTrouble as error:
         return _trouble(visit, provider, error, next)
     response = RedirectResponse(begun.url, 303)
@@ -49,27 +49,10 @@ def away(visit: AnyVisit, next: Annotated[str, Query(max_length=2_000)] = "/") -
     return response
 
 
-@router.post("/account/identity")
-def link(visit: SentForm) -> Response:
-    """Show the way to the provider, for linking one's own account."""
-    provider = _provider(visit)
-    assert visit.actor.user_id is not None
-    try:
-        begun = flow.begin(provider, visit.wired.sealer, _return(visit), "/account", visit.now, visit.actor.user_id)
-    except ProviderTrouble as error:
-        log.warning("sign-in: %s", error)
-        raise _Elsewhere(f"{identities.name_of(provider.config)} does not answer. Try again in a minute.") from None
-    with visit.reading() as session:
-        name = identities.name_of(provider.config)
-        response = visit.page(session, "people/link.html", provider=name, url=begun.url)
-    web.set_cookie(response, visit.wired, flow.COOKIE, begun.cookie, flow.SECONDS)
-    return response
-
-
 @router.get("/sign-in/oidc/callback")
 def back(visit: AnyVisit) -> Response:
     """From the provider. The cookie of the way is over, whatever comes of it."""
-    response = _back(visit, _provider(visit))
+    response = _back(visit, provider_of(visit))
     response.delete_cookie(flow.COOKIE, path="/")
     return response
 
@@ -81,7 +64,7 @@ def _back(visit: Visit, provider: Provider) -> Response:
     came = dict(visit.request.query_params)
     name = identities.name_of(provider.config)
     try:
-        found = flow.finish(wired.engine, provider, wired.sealer, _return(visit), cookie, came, visit.now)
+        found = flow.finish(wired.engine, provider, wired.sealer, return_address(visit), cookie, came, visit.now)
         if found.away.link:
             return _linked(visit, found)
         with transaction(wired.engine) as session:
@@ -104,6 +87,7 @@ def _back(visit: Visit, provider: Provider) -> Response:
         log.info("sign-in: no employee's account: %s", error if isinstance(error, NotStaff) else "none")
         return _refused(visit, provider, by_hand=isinstance(error, NoAccount))
     except Refused as error:
+        log.info("sign-in: refused: %s", error.detail)
         with visit.reading() as session:
             return visit.page(
                 session,
@@ -149,16 +133,12 @@ def _refused(visit: Visit, provider: Provider, by_hand: bool) -> Response:
         )
 
 
-def _provider(visit: Visit) -> Provider:
+def provider_of(visit: Visit) -> Provider:
+    """Raises `NotFound` when this portal has none."""
     if visit.wired.provider is None:
         raise NotFound("This portal is signed in to with a password.")
     return visit.wired.provider
 
 
-def _return(visit: Visit) -> str:
+def return_address(visit: Visit) -> str:
     return f"{visit.wired.config.url}{flow.CALLBACK}"
-
-
-class _Elsewhere(Refused):
-    status = 503
-    title = "The provider does not answer"

@@ -95,7 +95,7 @@ def code(visit: AnyVisit, typed: Posted) -> Response:
         done = signing_in.finish(
             wired.engine,
             wired.sealer,
-            wired.throttle,
+            wired.codes,
             secret,
             typed.get("code", [""])[0],
             visit.now,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal import demo, people
+from portal import audit, demo, people
 from portal.access import SYSTEM
 from portal.database import connect, reading, transaction
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
@@ -31,6 +31,17 @@ def test_every_mistake_of_an_account_is_told_at_once(desk: Desk) -> None:
     with pytest.raises(Invalid) as refusal, transaction(desk.engine) as session:
         people.create_user(session, SYSTEM, NOW, UserDraft("jo", " ", ("king",), "atlantis"), "")
     assert {error.field for error in refusal.value.errors} == {"email", "name", "roles[0]", "site"}
+
+
+def test_another_address_is_on_record(desk: Desk) -> None:
+    """An administrator who turns an account into another person's cannot do it unseen."""
+    with transaction(desk.engine) as session:
+        user = people.create_user(session, SYSTEM, NOW, JO, "")
+        draft = UserDraft("other@riverbend.example", "Jo Park", ("requester",), "edison")
+        people.update_user(session, desk.amir, NOW, user.id or 0, draft)
+        (event,) = audit.find(session, desk.amir, f"user:{user.id}", "people.user.update", None, 9)
+        address = event.detail["address"]
+    assert address == {"before": "jo.park@riverbend.example", "after": "other@riverbend.example"}
 
 
 def test_only_an_administrator_manages_accounts(desk: Desk) -> None:

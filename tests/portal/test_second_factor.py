@@ -101,6 +101,16 @@ def test_a_recovery_code_works_once(desk: Desk) -> None:
     finish(desk, password(desk), recovery[4], NOW)
 
 
+def test_who_has_the_password_gets_few_guesses_at_codes_in_a_day() -> None:
+    """As the portal counts them: 20 of 1,000,000 a day."""
+    throttle, now, guesses = Throttle(max_wait=4 * 3600, window=86_400), NOW, 0
+    while now < NOW + 86_400:
+        guesses += 1
+        throttle.failed("", "code of 1", now)
+        now += max(1, throttle.wait("", "code of 1", now))
+    assert guesses <= 25
+
+
 def test_wrong_codes_are_slowed_down_for_the_account_and_nobody_else(desk: Desk) -> None:
     totp, _ = enrolled(desk, made(desk))
     throttle = Throttle()

@@ -138,6 +138,10 @@ def test_a_person_links_their_own_account_in_their_own_session_only(house: House
     browser, thief = visitor(), visitor()
     browser.open("/sign-in")
     browser.send("/sign-in", {"email": f"kim@{DOMAIN}", "password": PASSWORD})
+    browser.open("/account")
+    for password in ("", "not mine at all"):  # an open browser, or a stolen session, links nothing
+        assert browser.send("/account/identity", {"password": password}).status_code == 403
+        assert "do not belong together" in browser.text and "Continue to Google" not in browser.text
     there = provider_address(browser)
     back = browser.client.get(there).headers["location"]
     thief.client.cookies.set(flow.COOKIE, browser.client.cookies[flow.COOKIE], domain="127.0.0.1")
@@ -152,7 +156,7 @@ def provider_address(browser: Browser) -> str:
     """Begin to link; return the provider's address, which the page shows as a link."""
     browser.client.follow_redirects = True
     browser.open("/account")
-    markup = browser.send("/account/identity").text
+    markup = browser.send("/account/identity", {"password": PASSWORD}).text
     browser.client.follow_redirects = False
     return markup.partition('<a class="button" href="')[2].partition('"')[0].replace("&amp;", "&")
 
