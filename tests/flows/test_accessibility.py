@@ -12,6 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from portal.app import prepare
+from portal.database import transaction
+from portal.models.lists import BaseBuild, BuildState
 from tests.flows.browser import ADMINISTRATOR, REVIEWER, TEACHER, Person
 from tests.flows.conftest import OpenPage
 from tests.portal.gatehouse import config_in, free_port, serving
@@ -28,6 +30,7 @@ PAGES = {
         "/district",
         "/district/groups/edison/students",
         "/lists",
+        "/lists/updates/1",
         "/services",
         "/services/instagram",
         "/lists?name=instagram.com",
@@ -55,14 +58,45 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A demo portal with no resolver: its first policy is published, nothing is acknowledged."""
+    """A demo portal with no resolver: its first policy is published, nothing is acknowledged, an update is held."""
     config = replace(config_in(tmp_path_factory.mktemp("axe"), free_port()), demo=True)
     engine = prepare(config)
+    with transaction(engine) as session:
+        session.add(held_update())
     with serving(config, engine) as served:
         while httpx.get(f"{served.url}/readyz").status_code != 200:
             time.sleep(0.02)
         yield served.url
     engine.dispose()
+
+
+def held_update() -> BaseBuild:
+    """One that trips every guard, with as many lists and names as a page has to carry."""
+    sentences = {
+        "loss": "social-media loses 30 of its 40 entries (75 %)",
+        "protected": "login.microsoftonline.com comes into adult (list games): sign-in",
+        "grant": "www.instagram.com comes into adult (list games): grant 12",
+        "recent": f"{'a-very-long-label-' * 3}cdn.example.net comes into adult (list games): 4.2 % of a resolver's "
+        "devices asked for it on 2026-11-23",
+    }
+    examples = [f"{'long-' * 9}name{number}.example.org" for number in range(20)]
+    change = {"before": 40_000, "after": 30_001, "added": 20, "dropped": 10_019}
+    changes = [
+        change | {"id": id, "added_examples": examples, "dropped_examples": examples[:3]} for id in ("a", "games")
+    ]
+    withdrawn: dict[str, object] = {"id": "old-list", "before": 812, "after": 0, "withdrawn": True}
+    return BaseBuild(
+        state=BuildState.HELD,
+        because=["lists.source.switch"],
+        started_at=1_795_500_000,
+        made_at=1_795_500_060,
+        digest="0" * 64,
+        previous="1" * 64,
+        names=1_234_567,
+        size=9_876_543,
+        changes=[*changes, withdrawn],
+        reasons=[{"guard": guard, "subject": guard, "sentence": text} for guard, text in sentences.items()],
+    )
 
 
 def found_on(page: Page) -> list[str]:
