@@ -10,7 +10,7 @@ DEBIAN := chromium unbound dnsutils knot-dnsutils dnsperf lsof postgresql nftabl
 COMMANDS := chromium unbound dig kdig dnsperf lsof pg_ctlcluster nft ip knotd named pdns_recursor
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-postgresql check bench model equality fuzz fuzz-api kill-loop format lock clean programs
+.PHONY: help up test test-postgresql check bench model equality fuzz fuzz-api kills format lock clean programs
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,8 +43,9 @@ equality: $(STAMP) programs ## Our answers beside Unbound's, 10,000 questions ov
 fuzz-api: $(STAMP) ## The API against its OpenAPI document, 200 examples an operation (N=… for more)
 	@SCHOOLGATE_EXAMPLES=$${N:-200} $(BIN)/python -m pytest -q --timeout 3600 tests/portal/test_openapi.py
 
-kill-loop: $(STAMP) ## 50 random kills of portal, node and workers under load (N=… for more)
-	@$(BIN)/python -m tests.flows.kill_loop --kills $${N:-50}
+kills: $(STAMP) programs ## 1,000 random kills of every part under load, half of them over PostgreSQL (N=… each, SEED=…)
+	@$(BIN)/python -m tests.flows.kill_loop --kills $${N:-500} $${SEED:+--seed $$SEED}
+	@SCHOOLGATE_TEST_DATABASE=postgresql $(BIN)/python -m tests.flows.kill_loop --kills $${N:-500} $${SEED:+--seed $$SEED}
 
 format: $(STAMP) ## Format the sources
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -21,9 +21,10 @@ TEACHER, REVIEWER, ADMINISTRATOR = (
 )
 
 
-def token(data: Path, email: str, role: str) -> str:
-    """Return a new API token of the account `email`, with a role that it has."""
-    engine = connect(f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
+def token(data: Path, email: str, role: str, database: str = "") -> str:
+    """Return a new API token of the account `email`, with a role that it has. `database`: its URL, when it is not the
+    SQLite file under `data`."""
+    engine = connect(database or f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
     try:
         with transaction(engine) as session:
             actor = user_actor(people.by_email(session, email))
@@ -33,9 +34,9 @@ def token(data: Path, email: str, role: str) -> str:
         engine.dispose()
 
 
-def teachers(data: Path, requests: int) -> list[str]:
+def teachers(data: Path, requests: int, database: str = "") -> list[str]:
     """Return tokens of as many new teachers at Edison as it takes to write `requests` requests within an hour."""
-    engine = connect(f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
+    engine = connect(database or f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
     emails = [f"teacher{number}@riverbend.example" for number in range(-(-requests // MAX_PER_HOUR))]
     try:
         with transaction(engine) as session:
@@ -44,4 +45,4 @@ def teachers(data: Path, requests: int) -> list[str]:
                 people.create_user(session, SYSTEM, time.time(), draft, "").demo = True  # or the demo would not go on
     finally:
         engine.dispose()
-    return [token(data, email, "requester") for email in emails]
+    return [token(data, email, "requester", database) for email in emails]

@@ -97,12 +97,12 @@ class _Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def call(self, line: str, body: bytes = b"", more: str = "") -> tuple[int, dict[str, str], bytes]:
-        reader = await self.begin(line, body, more)
-        first = await reader.readline()
-        if not first:  # it was idle for too long
-            self._streams = None
-            reader = await self.begin(line, body, more)
-            first = await reader.readline()
+        first = b""
+        while not first:  # a connection that was idle for too long is opened anew
+            with contextlib.suppress(ConnectionError):
+                reader = await self.begin(line, body, more)
+                first = await reader.readline()
+            self._streams = self._streams if first else None
         status = int(first.split()[1])
         headers = {}
         while (header := await reader.readline()) not in (b"\r\n", b""):

@@ -37,10 +37,17 @@ def until(ready: Callable[[], bool], within: float = 20.0, what: str = "it") -> 
         time.sleep(0.02)
 
 
-def command(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def command(
+    *words: str, check: bool = True, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run one `schoolgate` command and return what it printed."""
     return subprocess.run(
-        [sys.executable, "-m", "deploy.cli", *words], capture_output=True, text=True, check=check, timeout=60
+        [sys.executable, "-m", "deploy.cli", *words],
+        capture_output=True,
+        text=True,
+        check=check,
+        timeout=120,
+        env=environment,
     )
 
 
@@ -52,11 +59,19 @@ class District:
     upstream: int
     workers: int = 2
     demo: bool = True
+    database: str = ""  # URL; empty: the SQLite file in the data folder
+    settings: dict[str, str] = field(default_factory=dict)  # more variables for its processes
     process: subprocess.Popen[str] | None = None
     output: Path = field(init=False)
 
     def __post_init__(self) -> None:
         self.output = self.data.parent / f"{self.data.name}.out"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        found = {**os.environ, **self.settings}
+        found.pop("SCHOOLGATE_TEST_DATABASE", None)  # the tests' own: no setting of the product
+        return {**found, "SCHOOLGATE_PORTAL__DATABASE": self.database} if self.database else found
 
     @property
     def url(self) -> str:
@@ -72,7 +87,11 @@ class District:
         ]
         with self.output.open("w") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", *words], stdout=out, stderr=subprocess.STDOUT, text=True
+                [sys.executable, "-m", "deploy.cli", *words],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=self.environment,
             )
         process = self.process
 
@@ -111,7 +130,7 @@ class District:
 
     def client(self, email: str, role: str) -> httpx.Client:
         """Return an API client with a token of the account `email`."""
-        return self.bearer(token(self.data, email, role))
+        return self.bearer(token(self.data, email, role, self.database))
 
     def bearer(self, secret: str) -> httpx.Client:
         """Return an API client with this token."""
@@ -145,9 +164,16 @@ def child_running(parent: int, word: str) -> int:
 
 
 @contextlib.contextmanager
-def district(folder: Path, upstream: int, workers: int = 2, demo: bool = True) -> Iterator[District]:
+def district(
+    folder: Path,
+    upstream: int,
+    workers: int = 2,
+    demo: bool = True,
+    database: str = "",
+    settings: dict[str, str] | None = None,
+) -> Iterator[District]:
     """Start a district in `folder`, on ports of its own; stop it at the end, whatever happened."""
-    made = District(folder / "data", free_port(), free_port(), upstream, workers, demo)
+    made = District(folder / "data", free_port(), free_port(), upstream, workers, demo, database, settings or {})
     try:
         made.start()
         yield made
