@@ -12,8 +12,11 @@ from portal.pages import cards, forms
 from portal.pages.explain import title
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
+from portal.pages.words import Word
 
 router = APIRouter()
+
+_IN_USE, _ENDED = Word("In use", "open", "yes"), Word("Ended", "done", "no")
 
 _ONLY_ADMINISTRATORS = "Only an administrator sees device profiles."
 
@@ -48,5 +51,8 @@ def _page(visit: SignedVisit, session: Session, form: Form, token: str = "", sta
     sites = cards.site_names(session)
     groups = [one.group for one in district.groups(session)]
     titles = {one.id: title(sites.get(one.site, one.site), one.audience) for one in groups}
-    rows = [(one, titles.get(one.group, one.group)) for one in profiles.find(session)]
+    rows = [
+        (one, titles.get(one.group, one.group), _IN_USE if one.ended_at is None else _ENDED)
+        for one in profiles.find(session)
+    ]
     return visit.page(session, "district/profiles.html", status, rows=rows, groups=titles, form=form, token=token)

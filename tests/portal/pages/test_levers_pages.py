@@ -94,4 +94,4 @@ def test_a_device_profile_is_shown_once_and_ended(sign_in: SignIn) -> None:
     browser.open("/profiles")
     assert "Edison’s laptops" in browser.text and "https://SERVER" not in browser.text
     browser.send("/profiles/1/end", {})
-    assert "ended" in browser.text and "/profiles/1/end" not in browser.text
+    assert "Ended" in browser.text and "/profiles/1/end" not in browser.text
