@@ -12,7 +12,11 @@ from pathlib import Path
 
 import dns.edns
 
+from blocklists import names
+from deploy.endpoints import parse_forward
+from deploy.local_records import parse_records
 from resolver.cookies import Cookies
+from resolver.engine.loops import Loops
 from tests.fuzz.fuzz_wire import damage
 from tests.resolver.laboratory import CONFIG, NOW, STAFF, STRANGER, STUDENT, Laboratory, make_snapshot_of
 from tests.resolver.messages import ask, reply
@@ -20,6 +24,13 @@ from tests.support import grant
 
 BATCH = 32
 WARM = 10  # the tenth part of the run, after which memory is read for the first time
+RECORDS = (
+    "a.district.example CNAME b.district.example",
+    "b.district.example A 10.0.0.1",
+    'b.district.example HTTPS 1 . alpn="h2" ipv4hint=10.0.0.1',
+    "c.district.example CNAME www.example.com",
+    "facebook.com A 10.0.0.1",
+)
 CLIENTS = (STUDENT, STAFF, STRANGER, "fd00::7", "203.0.113.9")
 
 
@@ -32,6 +43,8 @@ def resident_mb() -> float:
 def seeds() -> list[bytes]:
     """Well-made questions to damage."""
     whole = Cookies((), CONFIG.cookie_seed).make(b"12345678", b"\x0a\1\0\7", NOW)
+    came_back = Loops(CONFIG.cookie_seed).name(0, b"", NOW)
+    assert came_back is not None
     return [
         ask("www.facebook.com", use_edns=0),
         ask("www.example.com", "AAAA", use_edns=0, want_dnssec=True, payload=4096),
@@ -40,6 +53,11 @@ def seeds() -> list[bytes]:
         ask("facebook.com", use_edns=0, options=[dns.edns.GenericOption(10, whole)]),
         ask("facebook.com", use_edns=0, options=[dns.edns.ECSOption("10.2.0.0", 16), dns.edns.GenericOption(11, b"")]),
         ask("www.example.com", use_edns=0, options=[dns.edns.GenericOption(65001, b"x" * 30)]),
+        ask("a.district.example", use_edns=0),
+        ask("b.district.example", "HTTPS"),
+        ask("c.district.example", use_edns=0),
+        ask("dc1.corp.example.com", "SRV", use_edns=0),
+        ask(names.from_wire(came_back), "TXT"),
     ]
 
 
@@ -55,6 +73,9 @@ def run(count: int, seed: int = 0) -> Counter[str]:
         ecs_from=(f"{STAFF}/32",),
         cache_bytes=1 << 22,
         memo_entries=5_000,
+        local=parse_records(RECORDS),
+        forward=parse_forward({"corp.example.com": ["192.0.2.1", "192.0.2.2"]}),
+        loop_check=60.0,
     )
     start = seeds()
     before = 0.0
