@@ -154,9 +154,14 @@ class Jobs:
         with self._lock:
             batch, self._heartbeats = self._heartbeats, {}
         if batch:
-            with transaction(self._engine) as session:
-                delivery.write_heartbeats(session, sorted(batch.items()))
-                self.reach = delivery.reach(session, self._clock())
+            try:
+                with transaction(self._engine) as session:
+                    delivery.write_heartbeats(session, sorted(batch.items()))
+                    self.reach = delivery.reach(session, self._clock())
+            except Exception:
+                with self._lock:  # at the next tick, unless a newer one has come
+                    self._heartbeats = batch | self._heartbeats
+                raise
             self._live.publish(Event(DELIVERY))
 
     def _report(self, name: str, what: str, *, refused: bool) -> None:

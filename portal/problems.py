@@ -14,6 +14,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -21,6 +22,9 @@ from portal.errors import FieldError, Refused
 from portal.security import HEADERS
 
 log = logging.getLogger(__name__)
+
+# What SQLite says -> what people read.
+_DATABASE = {"disk is full": "its disk is full", "disk I/O error": "its disk fails", "readonly": "it is read-only"}
 
 # (request, status, title, sentence) -> a page; `portal.pages` brings it.
 ErrorPage = Callable[[Request, int, str, str], Response]
@@ -85,7 +89,16 @@ def install(app: FastAPI, page: ErrorPage | None = None) -> None:
         response.headers.update(HEADERS)  # this answer is made outside the guard
         return response
 
+    def unwritable(request: Request, error: Exception) -> Response:
+        """A full or read-only disk, a database that went away: nothing was changed, and it may pass."""
+        assert isinstance(error, OperationalError)
+        log.error("the database failed at %s %s: %s", request.method, request.url.path, error.orig)
+        why = next((words for sign, words in _DATABASE.items() if sign in str(error.orig)), "it does not answer")
+        detail = f"Nothing was changed: the database cannot be used now, {why}. See the page Resolvers."
+        return answer(request, 503, "The portal cannot write this down", detail)
+
     app.add_exception_handler(Refused, refused)
+    app.add_exception_handler(OperationalError, unwritable)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, bug)

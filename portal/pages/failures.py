@@ -20,7 +20,7 @@ _HELP = {
     409: "Nothing of yours was saved. Go back, reload, and look at it as it is now.",
     421: "Open the portal by the address that your district gave you.",
     500: "Nothing was changed by what you just did. If it happens again, tell the service desk the number above.",
-    503: "It usually takes a few seconds. Reload this page.",
+    503: "Try again in a little while. If it happens again, tell the service desk.",
 }
 
 
