@@ -1,4 +1,4 @@
-"""An upstream that misbehaves as the table tests/data/upstream/kinds.toml says, over UDP, TCP and TLS, in one thread.
+"""An upstream that misbehaves as the table tests/data/upstream/kinds.toml says, over UDP, TCP, TLS and HTTPS.
 
 The name that is asked says what to do: `kNUMBER-first.udp.example` misbehaves as kind NUMBER on UDP, the first time
 only; every other name is answered with 192.0.2.1. For the transport `tcp` every answer over UDP is truncated.
@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded
 
 from resolver.config import Endpoint
 from tests.resolver.messages import ask, reply
@@ -99,8 +102,9 @@ class Misbehaving:
     """Two plain and two TLS endpoints in a thread of their own. `contexts` are certificates by what is wrong with them;
     `""` is the right one. Tables are only touched by the thread; `tell` runs something there."""
 
-    def __init__(self, contexts: Mapping[str, ssl.SSLContext]) -> None:
+    def __init__(self, contexts: Mapping[str, ssl.SSLContext], *, http: bool = False) -> None:
         self._contexts = contexts
+        self._http = http  # over TLS: HTTP/2, not frames
         self._misbehaved: Counter[bytes] = Counter()
         self._numbers: defaultdict[Any, set[bytes]] = defaultdict(set)  # by peer: no forgery has one of them by chance
         self._writers: set[asyncio.StreamWriter] = set()
@@ -216,8 +220,10 @@ class Misbehaving:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self._writers.add(writer)
             try:
-                if over == "tcp" or await self._secured(writer):
+                if over == "tcp":
                     await self._talk(reader, writer, over)
+                elif await self._secured(writer):
+                    await (self._talk_http(reader, writer) if self._http else self._talk(reader, writer, "dot"))
             except (OSError, asyncio.IncompleteReadError):
                 pass
             finally:
@@ -266,6 +272,44 @@ class Misbehaving:
                     return
             else:
                 self._later(self._answer_stream(writer, kind, query))
+
+    async def _talk_http(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        http.initiate_connection()
+        asked: defaultdict[int, bytes] = defaultdict(bytes)
+        while True:
+            writer.write(http.data_to_send())
+            data = await reader.read(65_536)
+            if not data or self._dead:
+                return
+            for event in http.receive_data(data):
+                if isinstance(event, DataReceived):
+                    asked[int(event.stream_id)] += event.data
+                elif isinstance(event, StreamEnded):
+                    stream = int(event.stream_id)
+                    query = asked.pop(stream)
+                    kind = self._kind(query, "doh")
+                    if then := kind.get("then"):
+                        if then == "reset":
+                            _reset(writer)
+                        return
+                    self._later(self._respond(http, writer, stream, kind, query))
+
+    async def _respond(
+        self, http: H2Connection, writer: asyncio.StreamWriter, stream: int, kind: Mapping[str, Any], query: bytes
+    ) -> None:
+        """One response at most: whatever else the table sends has no place in HTTP."""
+        for step in kind["send"][:1]:
+            await asyncio.sleep(step.get("after", 0))
+            data = made(query, step)
+            answered = [(":status", step.get("status", "200"))]
+            http.send_headers(stream, [*answered, ("content-type", step.get("type", "application/dns-message"))])
+            for at in range(0, len(data), 16_000):
+                http.send_data(stream, data[at : at + 16_000])
+            http.end_stream(stream)
+            with contextlib.suppress(OSError):
+                writer.write(http.data_to_send())
+                await writer.drain()
 
     async def _answer_stream(self, writer: asyncio.StreamWriter, kind: Mapping[str, Any], query: bytes) -> None:
         for step in kind["send"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,14 +19,14 @@ import dns.message
 import dns.rcode
 import pytest
 
-from resolver.config import SecureEndpoint
+from resolver.config import HttpsEndpoint, SecureEndpoint
 from tests.resolver.messages import codes
 from tests.resolver.misbehaviour import KINDS, RIGHT, Misbehaving
 from tests.resolver.sockets import Worker, worker
 from tests.resolver.test_tls import DAY, HOST, NOW, Authority
 from tests.resolver.test_worker import snapshot
 
-TRANSPORTS = ("udp", "tcp", "dot")
+TRANSPORTS = ("udp", "tcp", "dot", "doh")
 PATIENCE = 60  # seconds that a client waits; never needed
 FAILURE_TTL = 1
 SETTINGS = {"upstream_timeout": 2.0, "upstream_tries": 3, "failure_ttl": FAILURE_TTL, "query_log": False}
@@ -48,7 +49,7 @@ class Case:
     @property
     def alone(self) -> bool:
         """It breaks the connection that others ask on too."""
-        return self.transport == "dot" and ("then" in self.kind or "certificate" in self.kind)
+        return self.transport in ("dot", "doh") and ("then" in self.kind or "certificate" in self.kind)
 
     @property
     def expected(self) -> str:
@@ -148,13 +149,19 @@ async def dead(child: Worker, seen: Seen, transport: str) -> None:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     folder = tmp_path_factory.mktemp("upstreams")
     good, strange = Authority(folder, "good"), Authority(folder, "strange")
-    contexts = {
-        "": good.sign(HOST),
-        "expired": good.sign(HOST, NOW - DAY),
-        "other-name": good.sign("other.district.example"),
-        "strange": strange.sign(HOST),
-    }
-    servers = [Misbehaving(contexts) for _ in TRANSPORTS]
+
+    def contexts(transport: str) -> dict[str, ssl.SSLContext]:
+        made = {
+            "": good.sign(HOST),
+            "expired": good.sign(HOST, NOW - DAY),
+            "other-name": good.sign("other.district.example"),
+            "strange": strange.sign(HOST),
+        }
+        for one in made.values():
+            one.set_alpn_protocols(["h2"] if transport == "doh" else ["dot"])
+        return made
+
+    servers = [Misbehaving(contexts(transport), http=transport == "doh") for transport in TRANSPORTS]
     seen: Seen = {}
 
     async def everything(children: list[Worker]) -> None:
@@ -174,6 +181,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             upstreams: Any = server.plain
             if transport == "dot":
                 upstreams = tuple(SecureEndpoint("127.0.0.1", port, HOST) for port in server.secure)
+            if transport == "doh":
+                upstreams = tuple(HttpsEndpoint("127.0.0.1", port, HOST, "/dns-query") for port in server.secure)
             settings = {**SETTINGS, "upstreams": upstreams, "upstream_ca": good.file}
             children.append(stack.enter_context(worker(state, lambda _: snapshot(), **settings)))
         asyncio.run(everything(children))
