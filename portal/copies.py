@@ -63,7 +63,3 @@ def write(session: Session, table: Table, id: str, path: Path) -> int:
             size += file.write(unpacker.decompress(body, max_output_size=PIECE))
         file.flush()
     return size
-
-
-def forget(session: Session, table: Table, id: str) -> None:
-    session.execute(delete(table).where(col(table.id) == id))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blocklists.policy import Action, ReasonKind
-from resolver import tally
+from resolver import aggregates, tally
 from resolver.logwriter import Writer
 from resolver.pseudonyms import pseudonymised
 from resolver.querylog import Record, Ring, encode, ring_path
@@ -109,3 +109,21 @@ def test_a_new_log_writer_goes_on_counting_and_a_damaged_file_begins_anew(tmp_pa
     assert b"10.1.2.3" not in (tmp_path / tally.FILE).read_bytes()
     (tmp_path / tally.FILE).write_text('{"totals": [["lab"]]}')
     assert Tally(tmp_path).plain()["totals"] == []
+
+
+def test_the_portal_is_told_what_many_devices_asked_for_on_the_day_before_and_never_who(tmp_path: Path) -> None:
+    counted = Tally(tmp_path)
+    allowed = replace(RECORD, action=Action.ALLOW, reason=ReasonKind.DEFAULT, category="", qtype=1)
+    many = [replace(allowed, client=device(number), name=b"\x04many\x07example\0") for number in range(6)]
+    blocked = [replace(RECORD, client=device(number)) for number in range(6)]
+    pointers = [replace(one, qtype=12, name=b"\x03ptr\x07example\0") for one in many]
+    counted.take(seen(*many, *blocked, *pointers, replace(allowed, name=b"\x03few\x07example\0")), NOW)
+    counted.take(seen(allowed), NOW + 86_400)
+    counted.close(NOW + 86_400)
+    told = aggregates.sight(tmp_path, groups=True)
+    assert told is not None and told.asked is not None
+    assert [one.name for one in told.asked.names] == ["many.example"]
+    assert told.asked.day == int(NOW) // 86_400 * 86_400
+    assert device(1).hex() not in told.model_dump_json()
+    without = aggregates.sight(tmp_path, groups=False)
+    assert without is not None and without.asked is None
