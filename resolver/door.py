@@ -19,7 +19,7 @@ from resolver.engine.seam import Datagram
 
 TRANSPORTS = ("dot", "doh")
 MAX_MESSAGE = 65_535 + 1_024
-MAX_KEPT = 20_000  # messages that wait because the other side reads too slowly
+MAX_KEPT = 16 * 1024 * 1024  # octets that wait because the other side reads too slowly
 BATCH = 64
 _HEAD = struct.Struct("=QB")
 _TAG = struct.Struct("=Q")
@@ -65,31 +65,32 @@ def read_reply(data: bytes) -> tuple[int, bytes]:
 
 
 class End:
-    """One end of a pair, which never waits. What cannot be sent now is kept in order, up to `MAX_KEPT` messages;
+    """One end of a pair, which never waits. What cannot be sent now is kept in order, up to `MAX_KEPT` octets;
     `watch(True)` asks to be told by `flush` when there is room again."""
 
-    __slots__ = ("_kept", "_watch", "socket")
+    __slots__ = ("_kept", "_size", "_watch", "socket")
 
     def __init__(self, end: socket.socket, watch: Callable[[bool], None]) -> None:
         end.setblocking(False)
         self.socket = end
         self._watch = watch
         self._kept: deque[bytes] = deque()
+        self._size = 0
 
     def send(self, message: bytes) -> bool:
-        """Send or keep `message`; False when too many are kept already."""
-        if self._kept:
-            if len(self._kept) >= MAX_KEPT:
+        """Send or keep `message`; False when too much is kept already."""
+        if not self._kept:
+            try:
+                self.socket.send(message)
+                return True
+            except BlockingIOError:
+                self._watch(True)
+            except OSError:
                 return False
-            self._kept.append(message)
-            return True
-        try:
-            self.socket.send(message)
-        except BlockingIOError:
-            self._kept.append(message)
-            self._watch(True)
-        except OSError:
+        elif self._size + len(message) > MAX_KEPT:
             return False
+        self._kept.append(message)
+        self._size += len(message)
         return True
 
     def flush(self) -> None:
@@ -97,11 +98,12 @@ class End:
         try:
             while self._kept:
                 self.socket.send(self._kept[0])
-                self._kept.popleft()
+                self._size -= len(self._kept.popleft())
         except BlockingIOError:
             return
         except OSError:
             self._kept.clear()
+            self._size = 0
         self._watch(False)
 
     def take(self) -> list[bytes] | None:

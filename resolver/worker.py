@@ -162,7 +162,12 @@ class _Worker:
         """Questions that came encrypted."""
         poller, step = self._poller, self._engine.step
         sources = {transport: self._engine.source(None, transport) for transport in TRANSPORTS}
-        end = End(door, lambda on: poller.change(door.fileno(), READ | WRITE if on else READ))
+
+        def watch(on: bool) -> None:
+            with contextlib.suppress(OSError):  # draining: the next worker finds what is left
+                poller.change(door.fileno(), READ | WRITE if on else READ)
+
+        end = End(door, watch)
 
         def ready(mask: int) -> None:
             if mask & WRITE:

@@ -7,6 +7,8 @@ import re
 import shutil
 from collections.abc import Iterator
 
+import dns.edns
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
@@ -39,6 +41,8 @@ def test_a_browser_that_opens_a_blocked_site_lands_on_the_page_that_says_why(
     (answer,) = made.ask(NAME).answer
     assert (str(answer[0]), answer.ttl) == (PAGE, 10)
     assert made.ask(NAME, kind="HTTPS").answer == []  # or the browser would go by its own hints
+    (ede,) = [option for option in made.ask(NAME).options if isinstance(option, dns.edns.EDEOption)]
+    assert ede.text is not None and httpx.get(ede.text.rpartition(" ")[2]).status_code == 200  # the same page
     # Names are looked up as the resolver just answered; a browser would add port 80, where a school's page listens.
     rules = f"--host-resolver-rules=MAP {NAME} {answer[0]}"
     path = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import dns.message
 import pytest
 
 from blocklists.policy import Hours, Window
 from tests.resolver.laboratory import Laboratory, make_snapshot_of
-from tests.support import ZONE, grant
+from tests.resolver.messages import read, reply
+from tests.resolver.sockets import Clock, Upstream, worker
+from tests.support import ZONE, grant, group
 
+HOURS = (("07:59:59", False), ("08:00", True), ("14:59:59", True), ("15:00", False))
 SCHOOL = (Hours((0, 1, 2, 3, 4, 5, 6), 8 * 60, 15 * 60),)  # every day, 08:00 to 15:00
 
 
@@ -96,3 +101,31 @@ def test_a_clock_set_back_within_the_window_opens_it_and_forward_shuts_it_at_onc
     lab = laboratory(Window(start, end))
     moments = [end + 10, end - 3600, end + 86_400, start - 5, start + 5]
     assert [is_open(lab, now) for now in moments] == [False, True, False, False, True]
+
+
+def test_a_running_worker_follows_its_wall_clock_over_the_change_of_the_hour_and_back(tmp_path: Path) -> None:
+    """Over sockets: every morning from 08:00 until 15:00, until the end of the term, whose last second counts."""
+    term_ends = int(at("2026-11-03T12:00"))
+    snapshot = make_snapshot_of(
+        groups=(group(networks=("127.0.0.0/8",)),),
+        grants=(grant(1, "facebook.com", window=Window(0, term_ends, SCHOOL)),),
+    )
+    moments = [
+        *(
+            (at(f"{day}T{hour}"), is_open)
+            for day in ("2026-10-31", "2026-11-01", "2026-11-02")
+            for hour, is_open in HOURS
+        ),
+        (term_ends - 0.001, True),
+        (float(term_ends), False),
+        (at("2026-10-31T09:00"), True),  # set back into the term: the policy was made before
+        (at("2026-11-05T09:00"), False),  # and forward
+    ]
+    upstream = Upstream(lambda query, _: [reply(query, f"{read(query).question[0].name} 3600 A 192.0.2.1")])
+    clock = Clock(at("2026-10-31T00:00"))
+    with worker(tmp_path, lambda _: snapshot, clock=clock, upstreams=(upstream.endpoint,)) as one:
+        for moment, is_open in moments:
+            clock.set(moment)
+            found = [one.ask(dns.message.make_query("facebook.com", "A"), tcp=tcp) for tcp in (False, False, True)]
+            assert [bool(answer.answer) for answer in found] == [is_open] * 3, moment
+    upstream.close()
