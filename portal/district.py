@@ -8,7 +8,7 @@ students group wherever there is one. Categories and services are in `blocking.p
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -205,8 +205,15 @@ def group(session: Session, wanted: str) -> GroupView:
 
 
 def create_group(session: Session, actor: Actor, now: float, draft: GroupDraft) -> GroupView:
+    new = add_group(session, actor, now, draft, groups(session))
+    return group(session, new.id)
+
+
+def add_group(
+    session: Session, actor: Actor, now: float, draft: GroupDraft, views: Collection[GroupView]
+) -> policy.Group:
+    """Make a group beside `views`, which are all that there are: whoever makes hundreds reads them once."""
     access.require(access.may_administer(actor), _ONLY_ADMINISTRATORS)
-    views = groups(session)
     mistakes = Mistakes()
     new = _read_group(session, mistakes, draft, views)
     if any(view.group.id == new.id for view in views):
@@ -228,7 +235,7 @@ def create_group(session: Session, actor: Actor, now: float, draft: GroupDraft) 
     session.flush()
     session.add_all(GroupService(group_id=new.id, service=one.service, switch=one.switch) for one in new.services)
     record_change(session, actor, now, "district.group.create", f"group:{new.id}", _plain(new))
-    return group(session, new.id)
+    return new
 
 
 def update_group(

@@ -164,7 +164,7 @@ def _sites(session: Session, actor: Actor, now: float, rows: Sequence[_Row], mis
 
 
 def _group(
-    session: Session, actor: Actor, now: float, row: _Row, known: Mapping[str, GroupView], local: tuple[str, ...]
+    session: Session, actor: Actor, now: float, row: _Row, known: dict[str, GroupView], local: tuple[str, ...]
 ) -> list[Line]:
     key = f"{row.site}/{row.audience}"
     view = known.get(key)
@@ -176,7 +176,8 @@ def _group(
             usual = setup.usual_blocks(session, audience, local)
             blocks, switches = block_rules.for_new_group(session, key, district.site(session, row.site).level, usual)
         draft = GroupDraft(row.site, row.audience, row.networks, (), blocks, switches)
-        district.create_group(session, actor, now, draft)
+        new = district.add_group(session, actor, now, draft, known.values())
+        known[key] = GroupView(new, "", 1)
         return [Line(key, "group", "does not exist", f"observed, {', '.join(row.networks) or 'no network'}")]
     group = view.group
     if set(group.networks) == {_written(one) for one in row.networks}:
@@ -184,7 +185,7 @@ def _group(
     own = () if view.follows else group.blocks
     switches = {} if view.follows else {one.service: str(one.switch) for one in group.services}
     draft = GroupDraft(row.site, row.audience, row.networks, group.asked, own, switches)
-    district.update_group(session, actor, now, key, view.revision, draft)
+    known[key] = district.update_group(session, actor, now, key, view.revision, draft)
     return [Line(key, "networks", ", ".join(group.networks) or "none", ", ".join(row.networks) or "none")]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
@@ -63,9 +64,12 @@ def titles(session: Session) -> Titles:
 
 
 @router.get("/changes")
-def page(visit: PersonVisit, before: Before = None) -> Response:
+def page(
+    visit: PersonVisit, scope: Annotated[list[str] | None, Query(max_length=1000)] = None, before: Before = None
+) -> Response:
+    """`scope`: ticked already, from another page."""
     with visit.reading() as session:
-        return _page(visit, session, Form(forms.of(say="block")), before=before)
+        return _page(visit, session, Form(forms.of(say="block", scopes=scope or ())), before=before)
 
 
 @router.post("/changes")

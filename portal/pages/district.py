@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
@@ -14,22 +13,18 @@ from blocklists.policy import Audience, YouTube
 from portal import access, block_rules, blocking, district
 from portal.block_rules import Ruling
 from portal.blocking import ServiceView
-from portal.district import Change, GroupDraft, GroupView, Preview, SiteDraft
+from portal.district import Change, GroupDraft, GroupView, Preview
 from portal.errors import Conflict, FieldError, Invalid, Refused
 from portal.models.district import CategoryRow
 from portal.pages import cards, forms, words
 from portal.pages.changes import titles
 from portal.pages.explain import title
 from portal.pages.forms import Form, Typed
-from portal.pages.tables import as_csv
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
-from portal.pages.words import Option, Word
+from portal.pages.words import Option
 
 router = APIRouter()
 
-_KIND = {True: Word("Locked", "shut", "lock"), False: Word("Local policy", "info", "done")}
-PER_PAGE = 100  # groups
-_SEE = "The district's set-up is for the desk and administrators."
 _SAFE = (Option("safe", "Safe search", "Google, Bing, DuckDuckGo, Ecosia and Pixabay answer as their safe versions"),)
 _YOUTUBE = (
     Option(YouTube.OFF, "As it is", ""),
@@ -37,123 +32,6 @@ _YOUTUBE = (
     Option(YouTube.STRICT, "Strict", "YouTube leaves out all but what it checked"),
 )
 _ONLY_ADMINISTRATORS = "Only an administrator changes what is blocked."
-
-
-@dataclass(frozen=True, slots=True)
-class _GroupRow:
-    id: str
-    title: str
-    site: str
-    networks: tuple[str, ...]
-    asked: tuple[str, ...]
-    blocks: tuple[str, ...]
-    services: str
-
-
-@dataclass(frozen=True, slots=True)
-class _CategoryRow:
-    title: str
-    description: str
-    word: Word
-    where: str
-    style: str
-
-
-@router.get("/district")
-def overview(
-    visit: PersonVisit, find: str = "", start: Annotated[int, Query(alias="from", ge=0, le=100_000)] = 0
-) -> Response:
-    with visit.reading() as session:
-        return _overview(visit, session, Form(), find=find.strip(), start=start)
-
-
-@router.get("/district.csv")
-def export(visit: PersonVisit) -> Response:
-    with visit.reading() as session:
-        access.require(access.may_see_district(visit.actor), _SEE)
-        rows = [
-            (
-                view.group.site,
-                view.site_name,
-                str(view.group.audience),
-                " ".join(view.group.networks),
-                " ".join(view.group.asked),
-                " ".join(view.group.blocks),
-                " ".join(f"{one.service}:{one.switch}" for one in view.group.services),
-            )
-            for view in district.groups(session)
-        ]
-    return as_csv("groups.csv", ("site", "name", "audience", "networks", "asked", "blocks", "services"), rows)
-
-
-@router.post("/district/sites")
-def add_site(visit: SentForm) -> Response:
-    draft = SiteDraft(visit.value("id").strip(), visit.value("name"), visit.value("level"))
-    try:
-        with visit.writing() as session:
-            district.create_site(session, visit.actor, visit.now, draft)
-    except Invalid as error:
-        with visit.reading() as session:
-            return _overview(visit, session, forms.refused(visit.typed, error), error.status)
-    return go("/district")
-
-
-def _overview(
-    visit: SignedVisit, session: Session, form: Form, status: int = 200, find: str = "", start: int = 0
-) -> Response:
-    access.require(access.may_see_district(visit.actor), _SEE)
-    categories = blocking.categories(session)
-    titles = {one.id: one.title for one in categories}
-    services = {one.id: one.title for one in blocking.services(session)}
-    views = district.groups(session)
-    found = [view for view in views if _is_like(view, find.casefold(), titles)]
-    return visit.page(
-        session,
-        "district/overview.html",
-        status,
-        groups=[_group_row(view, titles, services) for view in found[start : start + PER_PAGE]],
-        total=len(found),
-        find=find,
-        earlier=max(0, start - PER_PAGE) if start else None,
-        later=start + PER_PAGE if start + PER_PAGE < len(found) else None,
-        sites=district.sites(session),
-        categories=[_category_row(one, views) for one in categories],
-        levels=("", *district.LEVELS),
-        audiences=list(words.AUDIENCES.values()),
-        may_change=access.may_administer(visit.actor),
-        form=form,
-    )
-
-
-def _is_like(view: GroupView, wanted: str, titles: dict[str, str]) -> bool:
-    """True when some word of the group's row holds what is looked for."""
-    group = view.group
-    words_ = (view.site_name, group.id, *group.networks, *group.asked, *(titles.get(one, one) for one in group.blocks))
-    return not wanted or any(wanted in one.casefold() for one in words_)
-
-
-def _group_row(view: GroupView, titles: dict[str, str], services: dict[str, str]) -> _GroupRow:
-    group = view.group
-    switched = [f"{services.get(one.service, one.service)} {one.switch}ed" for one in group.services]
-    follows = "as the students' there" if view.follows else ""
-    return _GroupRow(
-        id=group.id,
-        title=words.AUDIENCES[group.audience].text,
-        site=view.site_name,
-        networks=group.networks,
-        asked=group.asked,
-        blocks=tuple(titles.get(one, one) for one in group.blocks),
-        services="; ".join(part for part in (follows, words.listed(switched)) if part) or "—",
-    )
-
-
-def _category_row(row: CategoryRow, views: Sequence[GroupView]) -> _CategoryRow:
-    if row.locked:
-        where = "everybody; no request opens it"
-    else:
-        blocked = [view for view in views if row.id in view.group.blocks]
-        where = "every group" if len(blocked) == len(views) else f"{len(blocked)} of {words.count(len(views), 'group')}"
-    return _CategoryRow(row.title, row.description, _KIND[row.locked], where, row.style.upper())
 
 
 # ---- one group ----

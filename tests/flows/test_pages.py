@@ -54,7 +54,7 @@ class Node:
 
 
 @contextmanager
-def _portal(folder: Path) -> Iterator[tuple[Served, Node]]:
+def portal_and_node(folder: Path) -> Iterator[tuple[Served, Node]]:
     port = free_port()
     data = folder / "portal"
     config = PortalConfig(
@@ -71,7 +71,7 @@ def _portal(folder: Path) -> Iterator[tuple[Served, Node]]:
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Node]]:
-    with _portal(tmp_path_factory.mktemp("pages")) as found:
+    with portal_and_node(tmp_path_factory.mktemp("pages")) as found:
         yield found
 
 
@@ -186,10 +186,10 @@ def test_a_table_is_sorted_and_searched_on_the_page(url: str, open_page: OpenPag
     amir = _person(open_page, url, ADMINISTRATOR)
     amir.go("/district")
     rows = amir.page.locator("#groups tbody tr")
-    amir.page.get_by_role("button", name="Networks").click()
+    amir.page.get_by_role("link", name="Networks").click()
     expect(amir.page.get_by_role("columnheader", name="Networks")).to_have_attribute("aria-sort", "ascending")
     expect(rows.first).to_contain_text("127.0.0.1/32")
-    amir.page.get_by_role("button", name="Networks").click()
+    amir.page.get_by_role("link", name="Networks").click()
     expect(rows.first).to_contain_text("127.0.0.33/32")
     amir.page.get_by_label("Find in this list").fill("lincoln staff")
     expect(rows.filter(visible=True)).to_have_count(1)

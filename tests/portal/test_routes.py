@@ -225,6 +225,7 @@ PAGES = {
     "POST /district/answers": Row(CHIEF),
     "POST /district/groups/{key:path}": Row(CHIEF, GROUP),
     "POST /district/sites": Row(CHIEF),
+    "POST /district/chosen": Row(CHIEF, {"groups": "edison/staff", "action": "enforce"}),
     "POST /grants/{number}/revoke": Row("ra"),
     "POST /lists/roll-back": Row(CHIEF),
     "POST /lists/sources": Row(CHIEF),
@@ -315,12 +316,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         while httpx.get(f"{served.url}/readyz").status_code != 200:
             time.sleep(0.02)
         with transaction(engine) as session:
-            users, tokens = _furnished(session, served)
+            users, tokens = furnished(session, served)
         yield House(served, users, tokens)
     engine.dispose()
 
 
-def _furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[str, str]]:
+def furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[str, str]]:
     now = time.time()
     users: dict[str, int] = {}
     tokens: dict[str, str] = {}
