@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import resource
 import socket
+import struct
 from pathlib import Path
 
 LOCK = "resolver.lock"
+_CAPABILITY_VERSION = 0x20080522  # _LINUX_CAPABILITY_VERSION_3, capset(2)
+_PR_CAP_AMBIENT, _CLEAR_ALL, _PR_SET_NO_NEW_PRIVS = 47, 4, 38
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class AlreadyRunning(Exception):
@@ -46,16 +51,18 @@ def raise_descriptor_limit() -> int:
 
 
 def drop(user: str, group: str, state: Path, lock: int) -> bool:
-    """Become `user` and `group` when started as root; True when privileges were dropped.
+    """Become `user` and `group` when started as root, else give up capabilities; True when privileges were dropped.
 
     The state folder must be theirs (its lock file becomes theirs). Raises `OSError` with a message that says what to
     do.
     """
+    if os.geteuid() != 0:
+        return _shed()
+    if not user:
+        return False
     import grp
     import pwd
 
-    if not user or os.geteuid() != 0:
-        return False
     try:
         entry = pwd.getpwnam(user)
         gid = grp.getgrnam(group).gr_gid if group else entry.pw_gid
@@ -73,7 +80,21 @@ def drop(user: str, group: str, state: Path, lock: int) -> bool:
     os.initgroups(user, gid)
     os.setgid(gid)
     os.setuid(entry.pw_uid)
+    _shed()
     return True
+
+
+def _shed() -> bool:
+    """Give up every capability that bound the ports, and all ways to new ones; True when there were any. Raises
+    `OSError`."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    had = any(line.startswith("CapEff:") and int(line.split()[1], 16) for line in lines)
+    header, none = struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24)  # effective, permitted, inheritable; twice
+    _libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if _libc.capset(header, none) != 0:
+        raise OSError(ctypes.get_errno(), "the capabilities cannot be given up")
+    return had
 
 
 def notify_ready(message: str = "READY=1") -> None:

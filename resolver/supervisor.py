@@ -83,7 +83,7 @@ def run(
         if privileges.drop(config.user, config.group, state, lock):
             listeners.closable = False  # a socket of another user could not join the ports again
         PolicyStore(state).create()
-        supervisor = Supervisor(config, worker_main, listeners, identity.name, on_ready, read)
+        supervisor = Supervisor(config, worker_main, listeners, identity.name, on_ready, read, files)
     except (enrolment.BadIdentity, privileges.AlreadyRunning, CannotListen, AsksItself) as error:
         raise CannotStart(str(error)) from error
     except OSError as error:
@@ -109,8 +109,11 @@ class Supervisor:
         name: str,
         on_ready: Callable[[dict[str, Any]], None] | None = None,
         read: Read | None = None,
+        files: int = 0,
     ) -> None:
+        """`files`: how many may be open."""
         self._config = config
+        self._files = files
         self._read = read
         self._worker_main = worker_main
         self._listeners = listeners
@@ -374,6 +377,7 @@ class Supervisor:
             "node": self._name,
             "pid": os.getpid(),
             "phase": self._phase.value,
+            "files": self._files,
             "portal": self._portal,
             "upstreams": report.upstreams(self._config, self._workers),
             **self._reach,

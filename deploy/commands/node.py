@@ -59,7 +59,7 @@ def status(config: Path | None, data: Path | None) -> None:
     click.echo(f"portal: {found['portal']}")
     if found["reach"]:
         click.echo(f"{found['reach']}{_as_of(time.time() - found['reach_at'])}")
-    click.echo(f"{found['workers_ready']} of {found['workers']} workers ready")
+    click.echo(f"{found['workers_ready']} of {found['workers']} workers ready; {found['files']} files may be open")
     _table("upstream", [(one["name"], _how(one), _asked_for(one)) for one in found["upstreams"]])
     _table("process", [(one["name"], f"pid {one['pid']}", _serving(one)) for one in found["processes"]])
     _table("since the start", [(name, str(value)) for name, value in found["counters"].items()])

@@ -24,6 +24,7 @@ WELL: dict[str, Any] = {
     "listening": ["127.0.0.1:53"],
     "version": 7,
     "portal": "connected",
+    "files": 1024,
     "reach": REACH,
     "workers": 2,
     "workers_ready": 2,

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from portal.config import PortalConfig
 from portal.database import connect
-from tests.portal import databases, frontdesk
+from tests.portal import databases, frontdesk, gatehouse
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +31,18 @@ def desk(pristine_desk: frontdesk.Desk, tmp_path: Path) -> Iterator[frontdesk.De
 
 def address(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[PortalConfig]:
+    """Of a portal on a database of its own, which `engine` founds."""
+    found = gatehouse.config_in(tmp_path / "first", gatehouse.free_port())
+    yield found
+    databases.drop(found.database)
+
+
+@pytest.fixture
+def engine(config: PortalConfig) -> Iterator[Engine]:
+    made = gatehouse.founded(config)
+    yield made
+    made.dispose()

@@ -27,24 +27,10 @@ from portal.models.levers import BrakeRow, GrantRow
 from portal.models.lists import UploadedList
 from portal.models.words import Role
 from tests.portal import databases
-from tests.portal.gatehouse import FakeNode, config_in, founded, free_port, grant, revoke, serving, tags, token
+from tests.portal.gatehouse import FakeNode, free_port, grant, revoke, serving, tags, token
 
 CHIEF = Actor(ActorKind.USER, 1, "Desk", frozenset({Role.ADMINISTRATOR}), user_id=1)
 SECRET = "correct horse battery staple"
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[PortalConfig]:
-    found = config_in(tmp_path / "first", free_port())
-    yield found
-    databases.drop(found.database)
-
-
-@pytest.fixture
-def engine(config: PortalConfig) -> Iterator[Engine]:
-    made = founded(config)
-    yield made
-    made.dispose()
 
 
 @pytest.fixture

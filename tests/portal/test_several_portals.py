@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,23 +24,9 @@ from portal.keys import Keyring
 from portal.models.delivery import PolicyVersion
 from portal.publication import Publisher
 from tests.portal import databases
-from tests.portal.gatehouse import FakeNode, config_in, founded, free_port, grant, serving, tags, token
+from tests.portal.gatehouse import FakeNode, free_port, grant, serving, tags, token
 
 pytestmark = pytest.mark.skipif(not databases.POSTGRESQL, reason="is about PostgreSQL")
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[PortalConfig]:
-    found = config_in(tmp_path, free_port())
-    yield found
-    databases.drop(found.database)
-
-
-@pytest.fixture
-def engine(config: PortalConfig) -> Iterator[Engine]:
-    made = founded(config)
-    yield made
-    made.dispose()
 
 
 def elsewhere(config: PortalConfig) -> PortalConfig:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -20,22 +18,7 @@ from portal.database import connect, reading, transaction
 from portal.keys import BadKey, Keyring, new_key
 from portal.models.words import Role
 from portal.publication import BadPublication, Publisher
-from tests.portal import databases
-from tests.portal.gatehouse import FakeNode, config_in, founded, free_port, serving, tags, token
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[PortalConfig]:
-    found = config_in(tmp_path, free_port())
-    yield found
-    databases.drop(found.database)
-
-
-@pytest.fixture
-def engine(config: PortalConfig) -> Iterator[Engine]:
-    made = founded(config)
-    yield made
-    made.dispose()
+from tests.portal.gatehouse import FakeNode, serving, tags, token
 
 
 def rotate(engine: Engine, config: PortalConfig, keys: Keyring) -> None:

@@ -2,6 +2,7 @@
 
 Options: `fake`, `--user=nobody`, `--metrics=PORT`, `--page=PORT`, `--guests=PORT`, `--six=PORT` (::1), and for the
 encrypted listeners `--dot=PORT`, `--doh=PORT`, `--certificate=FILE` (with its key); `set:FIELD=NUMBER` for others;
+`bind-only`: from a root start, become nobody with CAP_NET_BIND_SERVICE alone, as a unit's AmbientCapabilities give it;
 `clock:FILE`: the wall clock of every process is ahead by the seconds that the file holds (a double), read at each look.
 
 The fake worker answers every datagram with the version that it serves and its pid; files in the state folder make it
@@ -11,10 +12,12 @@ once when started).
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import mmap
 import os
+import pwd
 import select
 import struct
 import sys
@@ -99,7 +102,24 @@ def _move_clock(path: str) -> None:
     time.time = lambda: real() + struct.unpack("=d", ahead[:8])[0]
 
 
+def _bind_only(state: Path) -> None:
+    entry = pwd.getpwnam("nobody")
+    for path in (state, *state.iterdir()):
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+    os.setgroups([])
+    os.setgid(entry.pw_gid)
+    os.setuid(entry.pw_uid)
+    bind = 1 << 10
+    header, wanted = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", bind, bind, bind, 0, 0, 0)
+    assert libc.capset(header, wanted) == 0
+    assert libc.prctl(47, 2, 10, 0, 0) == 0  # PR_CAP_AMBIENT_RAISE
+
+
 def main() -> int:
+    if "bind-only" in sys.argv[5:]:
+        _bind_only(Path(sys.argv[1]))
     for option in sys.argv[5:]:
         if option.startswith("clock:"):
             _move_clock(option.removeprefix("clock:"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
+import resource
 import socket
 import subprocess
 import sys
@@ -98,6 +100,41 @@ def test_started_as_root_it_binds_first_and_serves_as_another_user(portal: FakeP
             assert node.served() == {None}
         finally:
             node.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a capability")
+def test_with_the_capability_to_bind_it_binds_a_privileged_port_and_keeps_no_capability(portal: FakePortal) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        node = Node(Path(folder, "state"), portal)
+        node.port = free_privileged_port()
+        node.options = ["bind-only"]
+        soft, hard = 64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        node.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
+        try:
+            assert node.process is not None
+            for pid in (node.process.pid, *node.pids("")):
+                status = Path(f"/proc/{pid}/status").read_text()
+                assert re.findall(r"Cap(Inh|Prm|Eff|Amb):\s+(\w+)", status) == [
+                    (name, "0" * 16) for name in ("Inh", "Prm", "Eff", "Amb")
+                ]
+                assert "NoNewPrivs:\t1" in status
+            limits = Path(f"/proc/{node.pids('worker')[0]}/limits").read_text()
+            assert re.search(rf"Max open files\s+{hard}\s+{hard}", limits), "the limit of a worker is raised"
+            assert node.status()["files"] == hard
+            (pid, _) = node.pids("worker")
+            node.kill(pid)
+            until(lambda: pid not in node.pids("worker") and node.status()["workers_ready"] == 2)
+            assert node.served() == {None}
+        finally:
+            node.stop()
+
+
+def free_privileged_port() -> int:
+    for port in range(1023, 600, -1):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("every privileged port is taken")
 
 
 def test_a_resolver_that_is_not_enrolled_says_what_to_do(tmp_path: Path) -> None:
