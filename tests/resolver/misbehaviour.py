@@ -249,8 +249,13 @@ class Misbehaving:
             writer.write(b"220 hello\r\n")
             await writer.drain()
             return False
-        await writer.start_tls(self._contexts[how])
-        return True
+        plain = writer.transport
+        try:
+            await writer.start_tls(self._contexts[how])
+        finally:
+            if writer.transport is None:  # the other side went away in the handshake; the writer's end wants one
+                writer._transport = plain  # type: ignore[attr-defined]
+        return writer.transport is not plain
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, over: str) -> None:
         while True:
