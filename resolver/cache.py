@@ -7,11 +7,14 @@ own kind. No clock inside: `now` is in seconds, from the caller.
 
 from __future__ import annotations
 
+from collections import deque
+
 from resolver.answers import Answer
 from resolver.wire import is_at_or_below
 
 OVERHEAD = 550  # octets that an entry costs beside its key and body: objects, the table's slot (measured)
 PER_TTL, PER_TARGET = 110, 90
+SPARE = 1_000  # keys
 KEY_TAIL = 5  # octets of a canonical key behind its name
 
 
@@ -27,12 +30,14 @@ class _Entry:
 class Cache:
     """Answers by canonical key. `bytes` is the estimated memory that is kept at or below `limit`."""
 
-    __slots__ = ("_entries", "bytes", "limit")
+    __slots__ = ("_entries", "_order", "bytes", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.bytes = 0
         self._entries: dict[bytes, _Entry] = {}
+        # From the oldest on, with keys that are no more: the first of a dict is behind all that were deleted from it.
+        self._order: deque[bytes] = deque()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,13 +61,20 @@ class Cache:
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Store `answer`, in place of what is there. One that is larger than a sixteenth of the cache is not kept."""
-        if key in self._entries:
-            self._remove(key)
+        known = self._entries.pop(key, None)
+        if known is not None:
+            self.bytes -= known.size
         size = len(key) + len(answer.body) + OVERHEAD + PER_TTL * len(answer.ttls) + PER_TARGET * len(answer.targets)
         if size > self.limit >> 4:
             return
-        self._entries[key] = _Entry(answer, size)
+        entry = self._entries[key] = _Entry(answer, size)
         self.bytes += size
+        if known is None:
+            self._order.append(key)
+            if len(self._order) > 2 * len(self._entries) + SPARE:
+                self._order = deque(self._entries)
+        else:
+            entry.used = True  # it keeps its place
         while self.bytes > self.limit:
             self._evict_one()
 
@@ -80,19 +92,21 @@ class Cache:
     def clear(self) -> None:
         """Drop everything."""
         self._entries.clear()
+        self._order.clear()
         self.bytes = 0
 
     def _remove(self, key: bytes) -> None:
         self.bytes -= self._entries.pop(key).size
 
     def _evict_one(self) -> None:
-        entries = self._entries
+        order = self._order
         while True:
-            key = next(iter(entries))
-            entry = entries[key]
+            key = order.popleft()
+            entry = self._entries.get(key)
+            if entry is None:
+                continue
             if not entry.used:
                 self._remove(key)
                 return
             entry.used = False
-            del entries[key]
-            entries[key] = entry
+            order.append(key)

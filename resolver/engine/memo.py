@@ -7,6 +7,8 @@ when another must go, so random names neither fill the memo nor throw hot names 
 
 from __future__ import annotations
 
+from collections import deque
+
 from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
 from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
@@ -140,11 +142,12 @@ class View:
 class Memo:
     """Finished answers by canonical key and route, at most `limit` of them, over all views."""
 
-    __slots__ = ("_entries", "_seen", "_seen_before", "limit")
+    __slots__ = ("_entries", "_order", "_seen", "_seen_before", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = max(limit, 16)
         self._entries: dict[bytes, Finished] = {}
+        self._order: deque[bytes] = deque()  # its keys, from the oldest on
         self._seen: set[int] = set()
         self._seen_before: set[int] = set()
 
@@ -176,22 +179,24 @@ class Memo:
         if len(self._entries) >= self.limit:
             self._evict_one()
         self._entries[key] = finished
+        self._order.append(key)
         return True
 
     def _evict_one(self) -> None:
-        entries = self._entries
+        entries, order = self._entries, self._order
         while True:
-            key = next(iter(entries))
-            finished = entries.pop(key)
+            key = order.popleft()
+            finished = entries[key]
             used = finished.hits
             for _, _, fast in finished.variants:
                 used += fast.hits
                 fast.hits = 0
             finished.hits = 0
             if not used:
+                del entries[key]
                 _forget_variants(finished)
                 return
-            entries[key] = finished
+            order.append(key)
 
 
 def remember_variant(

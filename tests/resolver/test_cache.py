@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resolver.answers import Answer
-from resolver.cache import OVERHEAD, Cache
+from resolver.cache import OVERHEAD, SPARE, Cache
 
 
 def answer(expires: float = 100.0, size: int = 50) -> Answer:
@@ -61,3 +61,24 @@ def test_the_bytes_are_always_the_sum_of_the_entries(steps: list[tuple[int, int,
         else:
             cache.put(key(f"n{number}.test"), answer(size=size))
         assert cache.bytes == sum(entry.size for entry in cache._entries.values()) <= cache.limit
+
+
+def test_what_comes_and_goes_leaves_nothing_behind() -> None:
+    cache = Cache(1 << 20)
+    for number in range(SPARE * 5):
+        name = f"n{number % 7}.test"
+        cache.put(key(name), answer())
+        cache.flush(key(name)[:-5], subtree=False)
+    cache.put(key("last.test"), answer())
+    assert (len(cache), len(cache._order) <= SPARE + 3) == (1, True)
+
+
+def test_a_name_that_is_fetched_again_keeps_its_place_and_is_not_the_next_to_go() -> None:
+    cache = Cache(20 * (OVERHEAD + 200))
+    cache.put(key("first.test"), answer())
+    cache.put(key("first.test"), answer(size=51))
+    for number in range(21):
+        cache.put(key(f"r{number}.test"), answer())
+    found = cache.get(key("first.test"), 0.0)
+    assert found is not None
+    assert len(found.body) == 51
