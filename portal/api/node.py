@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import zstandard
 from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer, Reach
 from portal import delivery, district, enrolment, restoration
+from portal.api.dependencies import problems
 from portal.database import after_commit, reading, transaction
 from portal.delivery import Heartbeat
 from portal.errors import Conflict, Invalid, NotFound
@@ -33,6 +34,9 @@ HEARTBEAT = 5  # seconds between comments on a quiet stream
 RECALL = 2.0  # seconds between looks at what a node has said, while this portal is held
 REOFFER = 60.0  # seconds without a new offer, after which one that was not acknowledged is sent again
 ZSTD = "application/zstd"
+_BYTES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in ("application/json", "application/octet-stream", ZSTD)}}
+}
 _FOREVER = {"Cache-Control": "private, max-age=31536000, immutable"}
 
 Wired = Annotated[Wiring, Depends(wiring)]
@@ -63,7 +67,7 @@ def _unknown(sentence: str) -> HTTPException:
 Caller = Annotated[int, Depends(node_id)]
 
 
-@router.post("/enroll", status_code=201)
+@router.post("/enroll", status_code=201, responses=problems(401, 403, 409, 422))
 def enroll(wired: Wired, message: Enrolment, token: Annotated[str, Depends(bearer)]) -> Enrolled:
     """Spend a one-time token: the answer's credential is shown once."""
     with transaction(wired.engine) as session:
@@ -71,7 +75,7 @@ def enroll(wired: Wired, message: Enrolment, token: Annotated[str, Depends(beare
         return enrolment.enrol(session, token, message, wired.keys.current, wired.clock())
 
 
-@router.get("/stream", response_class=EventSourceResponse)
+@router.get("/stream", response_class=EventSourceResponse, responses=problems(401, 422))
 async def stream(
     wired: Wired, node: Caller, last_event_id: Annotated[str | None, Header()] = None
 ) -> EventSourceResponse:
@@ -115,7 +119,9 @@ def _event(offer: Offer) -> ServerSentEvent:
 
 def _first_offer(wired: Wired, node: int, last_event_id: str | None) -> Offer | None:
     """The newest offer, if the node lacks it. What it holds less than it once acknowledged, it has lost."""
-    holds = int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() else 0
+    holds = (
+        int(last_event_id) if last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 17 else 0
+    )
     with reading(wired.engine) as session:
         offer = delivery.newest_offer(session)
         lost = delivery.fell_back(session, node, holds)
@@ -153,7 +159,7 @@ def _record(wired: Wired, node: int, version: int) -> None:
         delivery.record_offer(session, node, version, _now_ms(wired))
 
 
-@router.get("/objects/{sha256}")
+@router.get("/objects/{sha256}", response_class=Response, responses={**_BYTES, **problems(401, 404, 422)})
 def objects(
     wired: Wired,
     node: Caller,
@@ -181,7 +187,7 @@ def objects(
     return FileResponse(wired.bases.file(sha256), media_type="application/octet-stream", headers=_FOREVER)
 
 
-@router.put("/objects/{sha256}", status_code=204)
+@router.put("/objects/{sha256}", status_code=204, responses=problems(401, 404, 409, 422))
 async def recalled(
     wired: Wired, node: Caller, sha256: Digest, request: Request, signature: Annotated[str, Header()]
 ) -> None:
@@ -204,7 +210,7 @@ async def recalled(
     await run_in_threadpool(keep)
 
 
-@router.post("/acks", status_code=204)
+@router.post("/acks", status_code=204, responses=problems(401, 409, 422))
 async def acks(wired: Wired, node: Caller, message: Ack) -> None:
     """Verified, persisted and swapped in by every worker. Sent again, it counts once."""
     refusal = await wired.receipts.take(node, message)
@@ -212,7 +218,7 @@ async def acks(wired: Wired, node: Caller, message: Ack) -> None:
         raise Conflict(refusal)
 
 
-@router.post("/nacks", status_code=204)
+@router.post("/nacks", status_code=204, responses=problems(401, 409, 422))
 def nacks(wired: Wired, node: Caller, message: Nack) -> None:
     """Refused, and why: shown to administrators. The node keeps serving what it had."""
     now_ms = _now_ms(wired)
@@ -223,7 +229,7 @@ def nacks(wired: Wired, node: Caller, message: Nack) -> None:
         raise Conflict(refusal)
 
 
-@router.post("/status")
+@router.post("/status", responses=problems(401, 422))
 def status(wired: Wired, node: Caller, message: NodeStatus) -> Reach:
     """A heartbeat: health, and the node's clock. The answer says how far the newest version has come everywhere."""
     wired.jobs.heartbeat(node, Heartbeat(message, _now_ms(wired)))
