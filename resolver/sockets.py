@@ -99,6 +99,11 @@ class Listeners:
             for one in (end for pair in self.doors for end in pair):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UDP_BUFFER)
 
+    @property
+    def everywhere(self) -> tuple[Endpoint, ...]:
+        """Return where questions are answered, encrypted or not."""
+        return (*self.endpoints, *(_bound(one) for _, one in self.secure))
+
     def door(self, worker: int) -> socket.socket | None:
         """Return this worker's end of its pair to the encrypted listeners, if there are any."""
         return self.doors[worker][1] if self.doors else None

@@ -74,7 +74,7 @@ def run(
         lock = privileges.take_lock(state)
         files = privileges.raise_descriptor_limit()
         listeners = Listeners(config.listen)
-        refuse_ourselves(Routes(config).servers, listeners.endpoints)
+        refuse_ourselves(Routes(config).servers, (*listeners.endpoints, *config.dot, *config.doh))
         for number in range(config.workers):
             listeners.pair(number)
         if config.block_page is not None:
@@ -323,7 +323,7 @@ class Supervisor:
                 self._stop()
             elif number == signal.SIGHUP and self._phase is Phase.SERVING:
                 if self._read is not None:
-                    self._config, said = renewed(self._config, self._read, self._listeners.endpoints)
+                    self._config, said = renewed(self._config, self._read, self._listeners.everywhere)
                     self._troubles.note("settings", said)
                     log.info("settings read again; workers are replaced one by one")
                 self._restarting = list(self._workers)
@@ -368,7 +368,7 @@ class Supervisor:
     # What others see
 
     def _health(self) -> dict[str, Any]:
-        return report.health(self._workers, self._listeners.endpoints, self._troubles.all())
+        return report.health(self._workers, self._listeners.everywhere, self._troubles.all())
 
     def status(self) -> dict[str, Any]:
         """Return what `schoolgate node status` shows: JSON values only. Counters count since the node started."""

@@ -268,6 +268,8 @@ def test_a_renewed_certificate_is_taken_and_a_broken_one_reported(running: Runni
 
 def test_both_are_counted_and_outlive_whoever_answers_them(running: Running) -> None:
     assert outcome(running.over_tls(OPEN)) == outcome(running.over_https(OPEN)) == "open"
+    where = running.node.status()["listening"]
+    assert where[1:] == [f"127.0.0.1:{running.dot}", f"127.0.0.1:{running.doh}"]
     until(lambda: min(running.node.status()["counters"].get(one, 0) for one in ("dot", "doh")) > 0)
     workers, (front,) = running.node.pids("worker"), running.node.pids("encrypted")
     for pid in workers:
