@@ -18,11 +18,13 @@ from portal import people
 from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
+from portal.oidc.provider import Provider
 from portal.people import UserDraft
 from tests.flows.conftest import OpenPage
 from tests.flows.district import free_port, until
 from tests.flows.test_accessibility import found_on
 from tests.portal.gatehouse import Served, config_in, founded, serving
+from tests.portal.oidc.conftest import PATIENT
 
 pytestmark = pytest.mark.browser
 
@@ -65,6 +67,7 @@ def portal(issuer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     with transaction(engine) as session:
         people.create_user(session, SYSTEM, time.time(), UserDraft(f"tess@{DOMAIN}", "Tess Okafor", ("requester",)), "")
     with serving(config, engine) as served:
+        served.app.state.deps = replace(served.wired, provider=Provider(told, PATIENT))
         yield served
     engine.dispose()
 

@@ -17,12 +17,15 @@ from portal.config import OidcConfig, ProviderKind
 from portal.database import reading, transaction
 from portal.models.audit import AuditEvent
 from portal.models.people import ExternalIdentity, User
+from portal.oidc.fetching import Fetcher
+from portal.oidc.provider import Provider
 from portal.people import UserDraft
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.portal.oidc.idp import CLIENT, SECRET, Idp, running
 from tests.portal.pages.gate import Browser
 
 DOMAIN = "riverbend.example"
+PATIENT = Fetcher(loopback=True, seconds=60)  # machines are slow and busy
 
 
 @dataclass
@@ -76,6 +79,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         config = replace(config_in(tmp_path_factory.mktemp("oidc"), free_port()), oidc=oidc(idp))
         engine = founded(config)
         with serving(config, engine) as served:
+            served.app.state.deps = replace(served.wired, provider=Provider(oidc(idp), PATIENT))
             yield House(served, idp)
         engine.dispose()
 

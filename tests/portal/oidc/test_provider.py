@@ -14,7 +14,7 @@ from joserfc.jwk import OctKey
 from portal.oidc.addresses import is_safe
 from portal.oidc.fetching import MAX_BYTES, Fetcher, ProviderTrouble
 from portal.oidc.provider import FRESH, PAUSE, REFETCH, STALE, CodeRefused, Provider
-from tests.portal.oidc.conftest import oidc
+from tests.portal.oidc.conftest import PATIENT, oidc
 from tests.portal.oidc.idp import Answer, Drip, Idp, running
 
 
@@ -43,10 +43,7 @@ def clock() -> Clock:
     return Clock()
 
 
-FETCHER = Fetcher(loopback=True)
-
-
-def provider(idp: Idp, clock: Clock, fetcher: Fetcher = FETCHER) -> Provider:
+def provider(idp: Idp, clock: Clock, fetcher: Fetcher = PATIENT) -> Provider:
     return Provider(oidc(idp), fetcher, clock)
 
 
@@ -225,7 +222,7 @@ def test_the_secret_goes_into_the_form_or_into_the_header_as_the_provider_wants(
         idp.document = {"token_endpoint_auth_methods_supported": methods}
         config = replace(oidc(idp), client_id="a/b", client_secret="c:d")
         with pytest.raises(ProviderTrouble, match="401 invalid_client"):
-            Provider(config, Listening(loopback=True), clock).exchange("code", "v", "http://127.0.0.1/")
+            Provider(config, Listening(loopback=True, seconds=60), clock).exchange("code", "v", "http://127.0.0.1/")
         assert sent[-1]["basic"] == basic
         assert ("client_secret" in sent[-1]) is not bool(basic)
         assert "c:d" not in repr(config)

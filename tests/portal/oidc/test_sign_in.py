@@ -16,10 +16,9 @@ from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
 from portal.oidc import flow
-from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
 from portal.why import Pace
-from tests.portal.oidc.conftest import DOMAIN, House, oidc
+from tests.portal.oidc.conftest import DOMAIN, PATIENT, House, oidc
 from tests.portal.oidc.idp import Idp
 from tests.portal.pages.gate import Browser
 
@@ -186,7 +185,7 @@ def told(house: House) -> Iterator[Callable[[OidcConfig | None], None]]:
     before = house.served.wired
 
     def tell(config: OidcConfig | None) -> None:
-        provider = None if config is None else Provider(config, Fetcher(loopback=True))
+        provider = None if config is None else Provider(config, PATIENT)
         config_now = replace(before.config, oidc=config)
         house.served.app.state.deps = replace(before, config=config_now, provider=provider)
 
