@@ -18,7 +18,7 @@ from blocklists.exchange import Reach
 from portal import audit, changes, delivery
 from portal.access import SYSTEM
 from portal.current import Current, NothingPublished
-from portal.database import reading, transaction
+from portal.database import checkpoint, reading, transaction
 from portal.delivery import Heartbeat
 from portal.live import DELIVERY, OFFER, REQUESTS, Event, Live
 from portal.notices import Notice
@@ -105,6 +105,7 @@ class Jobs:
                 self._attempt(self._catch_up)
             if not woken or self._stopping:
                 self._attempt(self._keep_heartbeats)
+                self._attempt(self._checkpoint)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         name = work.__name__
@@ -149,6 +150,9 @@ class Jobs:
         self._announced = offer.version
         self._live.publish(Event(OFFER, offer=offer))
         self._live.publish(Event(DELIVERY))
+
+    def _checkpoint(self) -> None:
+        checkpoint(self._engine)
 
     def _keep_heartbeats(self) -> None:
         with self._lock:

@@ -152,13 +152,13 @@ def test_a_nodes_credential_opens_nothing_but_its_door(served: Served, administr
     url = f"{served.url}/api/v1"
     enrolled = httpx.post(f"{url}/node/enroll", json=body, headers={"Authorization": f"Bearer {made}"}).json()
     headers = {"Authorization": f"Bearer {enrolled['credential']}"}
-    document = httpx.get(f"{served.url}/api/openapi.json").json()
+    document = httpx.get(f"{served.url}/api/openapi.json", timeout=60).json()
     for path, operations in document["paths"].items():
         if not path.startswith("/api/v1/") or path.startswith("/api/v1/node/"):
             continue
         for method in operations:
             filled = re.sub(r"\{[^}]*\}", "1", path)
-            answer = httpx.request(method.upper(), served.url + filled, headers=headers)
+            answer = httpx.request(method.upper(), served.url + filled, headers=headers, timeout=60)
             assert answer.status_code == 401, (method, path, answer.status_code)
 
 
@@ -178,7 +178,7 @@ def test_the_docs_list_every_route_and_need_nothing_from_elsewhere(served: Serve
     assert "/api/v1/explain" in page.text
     assert "<script" not in page.text and "style=" not in page.text
     assert not re.search(r'(src|href)="https?:', page.text)
-    assert httpx.get(f"{served.url}/api/openapi.json").json()["info"]["title"] == "Schoolgate"
+    assert httpx.get(f"{served.url}/api/openapi.json", timeout=60).json()["info"]["title"] == "Schoolgate"
 
 
 def test_static_files_are_kept_when_named_by_their_content(served: Served) -> None:

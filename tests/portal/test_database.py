@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import SQLModel, select
 
 from portal import migrations
-from portal.database import DatabaseInUse, after_commit, connect, reading, sole_portal, transaction
+from portal.database import DatabaseInUse, after_commit, checkpoint, connect, reading, sole_portal, transaction
 from portal.models.district import Site
 from portal.models.people import WebSession
 from tests.portal import databases
@@ -143,3 +144,25 @@ def test_a_sqlite_file_and_its_journal_are_for_their_owner_alone(tmp_path: Path)
         modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     engine.dispose()
     assert modes == dict.fromkeys(("portal.sqlite", "portal.sqlite-wal", "portal.sqlite-shm"), 0o600)
+
+
+def test_a_checkpoint_moves_the_log_into_the_database_beside_readers(desk: Desk, tmp_path: Path) -> None:
+    checkpoint(desk.engine)
+    if desk.engine.dialect.name != "sqlite":
+        return  # nothing to do there, and nothing done
+    file = Path(desk.engine.url.database or "")
+    with reading(desk.engine) as session:
+        assert session.get(Site, "new") is None
+
+    def has_it(name: str) -> bool:
+        alone = connect(f"sqlite:///{shutil.copyfile(file, tmp_path / name)}")  # without the log beside it
+        with reading(alone) as session:
+            found = session.get(Site, "new") is not None
+        alone.dispose()
+        return found
+
+    with transaction(desk.engine) as session:
+        session.add(Site(id="new", name="New"))
+    assert not has_it("before.sqlite")
+    checkpoint(desk.engine)
+    assert has_it("after.sqlite")
