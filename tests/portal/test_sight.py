@@ -11,14 +11,18 @@ from sqlmodel import Session, select
 
 from blocklists.exchange import CategoryCount, GroupHour, MinuteCount, NodeStatus, Sight
 from blocklists.policy import UNASSIGNED
-from portal import delivery, sessions, sight
+from portal import alerts, delivery, people, sessions, sight
 from portal.access import SYSTEM
+from portal.alerts import Finding
 from portal.database import reading, transaction
 from portal.delivery import Heartbeat
+from portal.models.alerts import AlertKind
 from portal.models.delivery import Node
 from portal.models.people import User
 from portal.models.sight import GroupHourRow
+from portal.models.words import Role
 from portal.pages import charts
+from portal.people import TokenDraft
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.resolver.fake_portal import until
 
@@ -45,6 +49,7 @@ def told(session: Session, node: int, *groups: GroupHour) -> None:
         blocked=10,
         cached=700,
         listening=[],
+        engine="plain",
         sight=Sight(minutes=minutes, groups=list(groups)),
     )
     delivery.write_heartbeats(session, [(node, Heartbeat(status, int(NOW * 1000)))])
@@ -129,8 +134,29 @@ def test_the_pages_show_counts_and_none_below_five_devices(served: Served) -> No
     assert "from fewer than five devices" in page and "77" not in page.split("<main")[1].split("</main")[0]
     assert "1,234" not in page
     assert "In Edison, students: one address asks" in page
-    assert "In Edison, students: one address asks" in get(served, "/nodes")
     assert "in no group" not in page
+    page = get(served, "/nodes")
+    assert "In Edison, students: one address asks" in page
+    assert page.count("20 a second") == page.count('class="spark"') == page.count("few devices") == 1
+    assert page.count("engine plain") == 2
+    with transaction(served.wired.engine) as session:
+        alerts.begin(session, NOW, Finding(AlertKind.CLOCK, "node:1", "The clock of edison-1 is wrong", "42 seconds"))
+    assert "The clock of edison-1 is wrong" in get(served, "/nodes")
+    first, second = nodes(served)
+    counts = ("queries", "blocked", "cached", "per_second")
+    assert [first["status"][name] for name in counts] == [1000, 10, 700, 20.0]
+    assert [second["status"][name] for name in counts] == [None] * 4
+    assert second["status"]["engine"] == "plain"
+
+
+def nodes(served: Served) -> list[dict[str, Any]]:
+    with transaction(served.wired.engine) as session:
+        draft = TokenDraft("robot", Role.AUDITOR, machine=True)
+        secret = people.create_token(session, SYSTEM, NOW, draft).secret
+    answer = httpx.get(f"{served.url}/api/v1/nodes", headers={"Authorization": f"Bearer {secret}"})
+    assert [one["kind"] for one in answer.json()["alerts"]] == ["node-clock"]
+    found: list[dict[str, Any]] = answer.json()["nodes"]
+    return found
 
 
 def test_clients_of_no_group_are_named_with_their_counts(served: Served) -> None:
