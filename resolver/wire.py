@@ -228,12 +228,13 @@ def _skip_name(data: bytes, at: int, query: Query) -> int:
 def read_name(data: bytes, at: int) -> tuple[bytes, int]:
     """Return the uncompressed name at `at`, case kept, and where it ends there. Raises `WireError`.
 
-    Pointers must point strictly backwards, each before where the last one led; hops and length are bounded.
+    Pointers must point strictly backwards, each before where the last one led, to labels that end before this name
+    begins: what it says does not depend on what follows it. Hops and length are bounded.
     """
     parts: list[bytes] = []
     total = 1
     end = -1
-    lowest = at
+    begin = lowest = at
     hops = 0
     size = len(data)
     while True:
@@ -259,6 +260,7 @@ def read_name(data: bytes, at: int) -> tuple[bytes, int]:
                 raise WireError("a pointer that does not point backwards")
             if end < 0:
                 end = at + 2
+                size = begin
             lowest = at = target
         else:
             raise WireError("a label of an unknown kind")

@@ -184,3 +184,15 @@ def test_a_service_binding_without_a_whole_target_is_refused(qtype: str, data: b
     message = query[:2] + header(0x8180, 1, 1, 0, 0) + query[HEAD:] + record
     with pytest.raises(WireError):
         read_reply(message, NAME, int.from_bytes(number, "big"), False)
+
+
+def test_a_compressed_name_that_runs_on_behind_its_own_record_is_refused() -> None:
+    """It would be another one, or none, once what follows the kept records is cut off."""
+    query = ask("www.example.com", "HTTPS")
+    start = len(query)
+    value = b"\0\1" + (0xC000 | start + 11).to_bytes(2, "big")  # to its own length, as a label of four octets
+    record = b"\xc0\x0c\0\x41\0\1\0\0\1\x2c" + len(value).to_bytes(2, "big") + value
+    trailing = bytes(30)
+    message = query[:2] + header(0x8180, 1, 1, 0, 1) + query[HEAD:] + record + trailing
+    with pytest.raises(WireError):
+        read_reply(message, NAME, 65, False)
