@@ -28,6 +28,8 @@ from tests.portal import gatehouse
 from tests.portal.gatehouse import NOW
 
 AMIR = Actor(ActorKind.USER, 1, "Amir", frozenset({Role.ADMINISTRATOR}), user_id=1)
+pytestmark = pytest.mark.timeout(600)  # updates run at the lowest priority: beside other work they wait
+
 DAY = 86_400
 NAMES = b"".join(b"site%d.example.net\n" % number for number in range(20))
 
