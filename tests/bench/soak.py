@@ -62,7 +62,8 @@ def main(minutes: float = 30.0, rate: int = 0, lines: int = LINES) -> None:
     print(
         f"\nsoak: {minutes:g} min at {rate:,} queries/s: PSS {points[0][1]:.1f} MB at first, {warm[0][1]:.1f} MB warm,"
     )
-    print(f"  {points[-1][1]:.1f} MB at the end; slope after {minutes * WARM_UP:.0f} min: {slope(warm):+.2f} MB/h")
+    after = f"slope after {minutes * WARM_UP:.0f} min: {slope(warm):+.2f} MB/h (bar: at most +2)"
+    print(f"  {points[-1][1]:.1f} MB at the end; {after}")
 
 
 def _watch(server: int, queries: Path, seconds: float, rate: int) -> list[tuple[float, float]]:
