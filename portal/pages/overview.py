@@ -179,6 +179,7 @@ def _overview(
         status,
         groups=rows[start : start + PER_PAGE],
         total=len(found),
+        observed=sum((view.group.observe_until or 0) > visit.now for view in views),
         wanted=wanted,
         listing=table,
         states=_STATES,

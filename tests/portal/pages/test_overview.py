@@ -34,7 +34,7 @@ def test_groups_of_many_pages_are_filtered_sorted_and_changed_at_once(sign_in: S
     amir.open("/district?find=School%200&audience=staff")
     amir.send("/district/chosen", {"action": "enforce", "every": "yes"})
     amir.open("/district?find=School%200&state=observed")
-    assert "72 groups" in amir.text
+    assert "72 groups" in amir.text and "72 groups log what would be blocked" in amir.text
     amir.send("/district/chosen", {"action": "observe", "groups": ["s1/students"], "days": "9"})
     assert "say why" in amir.text.lower()
     amir.open("/district?find=School%200")
