@@ -36,7 +36,7 @@ def test_a_district_is_set_up_from_the_command_line(tmp_path: Path) -> None:
     assert "3 things changed" in run("sites", "import", str(file))
     assert run("sites", "whose", "10.20.3.4") == "tesla/students\tby 10.20.0.0/16\n"
     assert "write it like" in run("sites", "whose", "nonsense", status=1)
-    assert "2 of 2 only observed" in run("setup", "show")
+    assert "2 of 2 groups only observed" in run("setup", "show")
     assert run("setup", "enforce", "--all") == "2 groups are enforced from now on\n"
     assert "done\tEvery group enforced" in run("setup", "show")
     assert "observed for 7 days" in run("setup", "observe", "tesla/staff", "--days", "7", "--reason", "A new wing")
