@@ -18,20 +18,24 @@ from sqlmodel import select
 from blocklists import policy_codec, signature
 from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base
+from blocklists.exchange import Ack
 from blocklists.policy import Match, ModeKind, Policy
 from blocklists.seed import load_seed
-from portal import audit, modes
+from portal import audit, delivery, modes
 from portal.access import SYSTEM
 from portal.bases import Bases, adopt_base, current_base, ensure_base
 from portal.config import PortalConfig
+from portal.current import Current
 from portal.database import connect, reading, transaction
+from portal.explain import SnapshotCatalogue
 from portal.keys import Keyring
-from portal.models.delivery import PolicyVersion, Publication
-from portal.models.district import ClientGroup, District
+from portal.models.delivery import Node, PolicyVersion, Publication
+from portal.models.district import ClientGroup, District, Site
 from portal.models.levers import BrakeRow, CorrectionRow, GrantRow, ModeRow, ModeRun
 from portal.models.people import User
 from portal.outbox import record_change
 from portal.publication import BadPublication, Publisher
+from portal.sessions import user_actor
 from tests.portal.gatehouse import NOW, config_in, founded, grant, revoke, tags
 
 
@@ -301,3 +305,31 @@ def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk, tmp_path: P
     published = desk.publisher().publish_pending(lambda: NOW + 3600)
     assert published is not None and published.snapshot.policy.modes == ()
     assert published.snapshot.policy.base == adopted
+
+
+def test_a_mode_on_eighty_sites_is_one_version_with_one_receipt(desk: Desk) -> None:
+    desk.publish()
+    sites = tuple(f"school-{number}" for number in range(80))
+    with transaction(desk.engine) as session:
+        session.add_all(Site(id=site, name=site) for site in sites)
+        session.add_all(Node(name=f"n{at}", credential_hash=f"n{at}", enrolled_at=1) for at in (1, 2))
+        actor = user_actor(session.exec(select(User)).one())
+        draft = modes.ModeDraft("lock-down", "Everywhere", sites, ("students",), 60)
+        mode = modes.prepare(session, actor, desk.now, draft, SnapshotCatalogue(Current(desk.bases)))
+    with reading(desk.engine) as session:
+        nodes = session.exec(select(Node.id)).all()
+    with transaction(desk.engine) as session:
+        modes.start(session, actor, desk.now, mode.id, "Now")
+    publisher = Publisher(desk.engine, desk.key, desk.bases, load_seed(), lambda: nodes)
+    published = publisher.publish_pending(lambda: desk.now)
+    assert published is not None and publisher.publish_pending(lambda: desk.now) is None
+    (found,) = published.snapshot.policy.modes
+    assert found.sites == sites
+    for at, node in enumerate(nodes, 1):
+        with transaction(desk.engine) as session:
+            message = Ack(version=published.offer.version, digest=published.offer.digest)
+            assert delivery.ack(session, node, message, int(desk.now * 1000) + 40 * at) is None
+    with reading(desk.engine) as session:
+        run = modes.prepared(session, desk.now)[0].run
+    assert run is not None
+    assert run.receipt == modes.Receipt(version=2, acked=2, offered=2, millis=80)
