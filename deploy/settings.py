@@ -194,6 +194,7 @@ class ResolverSection(_Section):
     user: str = Field("", description="drop privileges to this user when started as root")
     group: str = Field("", description="and to this group")
     portal: UrlText = Field("http://127.0.0.1:8080", description="where this node enrols and gets its policy")
+    portal_ca: CaFile = Field(None, description="PEM file of the authorities of the portal's certificate")
     name: str = Field("", max_length=100, description="this node's name on the Nodes page; empty: the host's name")
     sites: list[str] = Field([], description="ids of the sites that this node serves; empty: every site")
 
@@ -296,6 +297,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         forward=parse_forward(section.forward),
         local=parse_records(section.local),
         upstream_ca=section.upstream_ca,
+        portal_ca=section.portal_ca,
         state=settings.data / "node",
         workers=section.workers or min(4, os.cpu_count() or 1),
         allow=tuple(section.allow),

@@ -94,6 +94,7 @@ class ResolverConfig:
     local: tuple[LocalRecord, ...] = ()  # answered from memory, before cache and upstream
     forward: tuple[Forward, ...] = ()
     upstream_ca: Path | None = None  # authorities that sign upstreams' certificates; None: the system's
+    portal_ca: Path | None = None  # the same for the portal's
     upstream_timeout: float = 1.5  # for one try
     upstream_tries: int = 3
     loop_check: float = 0.0  # seconds between two questions whether an upstream leads back to us; 0: never

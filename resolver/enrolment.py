@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from resolver import durable
+from resolver.channel import client_context
 from resolver.policy_store import Pin
 
 IDENTITY = "identity.json"
@@ -72,8 +73,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def enrol(portal_url: str, token_text: str, name: str, sites: Sequence[str], state: Path) -> Identity:
-    """Spend the one-time token, keep and return this node's identity. Raises `EnrolmentFailed`."""
+def enrol(
+    portal_url: str, token_text: str, name: str, sites: Sequence[str], state: Path, ca: Path | None = None
+) -> Identity:
+    """Spend the one-time token, keep and return this node's identity. `ca`: who signs the portal's certificate, the
+    system's authorities when None. Raises `EnrolmentFailed`."""
     import httpx
     from pydantic import ValidationError
 
@@ -87,7 +91,8 @@ def enrol(portal_url: str, token_text: str, name: str, sites: Sequence[str], sta
     try:
         durable.private_folder(state)
         body = Enrolment(name=name, sites=list(sites), software=SOFTWARE)
-        with httpx.Client(timeout=15, trust_env=not is_loopback(urlsplit(portal).hostname or "")) as client:
+        direct = is_loopback(urlsplit(portal).hostname or "")
+        with httpx.Client(timeout=15, trust_env=not direct, verify=client_context(ca)) as client:
             answer = client.post(
                 f"{portal}/api/v1/node/enroll",
                 json=body.model_dump(mode="json"),

@@ -92,7 +92,7 @@ def helper(role: Role, config: ResolverConfig, listeners: Listeners) -> Entry:
         if role is Role.SUBSCRIPTION:
             from resolver import subscription
 
-            return subscription.run(config.state, channel, lifeline)
+            return subscription.run(config.state, channel, lifeline, config.portal_ca)
         if role is Role.METRICS and config.metrics is not None:
             from resolver import metrics
 

@@ -10,7 +10,7 @@ from resolver.routes import Routes
 from resolver.sockets import AsksItself, refuse_ourselves
 
 # What a running node cannot change: its sockets, its folder, how many posts it has, who it runs as.
-FIXED = ("listen", "state", "workers", "user", "group", "query_log", "dot", "doh")
+FIXED = ("listen", "state", "workers", "user", "group", "query_log", "dot", "doh", "portal_ca")
 
 Read = Callable[[], ResolverConfig]
 

@@ -16,6 +16,7 @@ import json
 import logging
 import random
 import socket
+import ssl
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 
 from blocklists.exchange import Ack, Nack, NodeStatus, Offer, Reach
 from resolver import aggregates
+from resolver.channel import client_context
 from resolver.children import receive, send
 from resolver.enrolment import Identity, is_loopback, read_identity, said
 from resolver.keyring import Keyring
@@ -48,18 +50,19 @@ ALWAYS = 0.5  # share of a wait that is not random
 _chance = random.SystemRandom()
 
 
-def run(state: Path, channel: socket.socket, lifeline: int) -> int:
-    """Follow the portal until the supervisor says `drain` or is gone. Raises `BadIdentity`."""
+def run(state: Path, channel: socket.socket, lifeline: int, ca: Path | None = None) -> int:
+    """Follow the portal until the supervisor says `drain` or is gone. `ca`: who signs the portal's certificate, the
+    system's authorities when None. Raises `BadIdentity`, and `OSError` for a `ca` that cannot be read."""
     identity = read_identity(state)
     channel.setblocking(False)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would write a line for every call
-    return asyncio.run(Subscription(state, identity, channel).follow(lifeline))
+    return asyncio.run(Subscription(state, identity, channel, client_context(ca)).follow(lifeline))
 
 
 class Subscription:
     """One node's conversation with its portal. `channel` leads to the supervisor."""
 
-    def __init__(self, state: Path, identity: Identity, channel: socket.socket) -> None:
+    def __init__(self, state: Path, identity: Identity, channel: socket.socket, trust: ssl.SSLContext) -> None:
         self._state = state
         self._store = PolicyStore(state)
         self._identity = identity
@@ -67,7 +70,8 @@ class Subscription:
         self._channel = channel
         self._api = f"{identity.portal}/api/v1/node"
         self._headers = {"Authorization": f"Bearer {identity.credential}"}
-        self._direct = is_loopback(urlsplit(identity.portal).hostname or "")
+        self._tls = trust
+        self._direct = is_loopback(urlsplit(identity.portal).hostname or "")  # whatever proxy the environment names
         self._newest: Offer | None = None
         self._work = asyncio.Event()
         self._health: dict[str, Any] = {}
@@ -84,7 +88,9 @@ class Subscription:
         loop.add_reader(lifeline, over.set)
         loop.add_reader(self._channel, self._hear, over)
         timeout = httpx.Timeout(5.0, read=SILENCE_LIMIT)
-        async with httpx.AsyncClient(headers=self._headers, timeout=timeout, trust_env=not self._direct) as client:
+        async with httpx.AsyncClient(
+            headers=self._headers, timeout=timeout, verify=self._tls, trust_env=not self._direct
+        ) as client:
             tasks = [
                 asyncio.create_task(one)
                 for one in (self._stream(client), self._apply(client), self._report(client), over.wait())
@@ -206,7 +212,9 @@ class Subscription:
         await self._resume(client)
         tries = 0
         timeout = httpx.Timeout(5.0, read=SILENCE_LIMIT)
-        with httpx.Client(headers=self._headers, timeout=timeout, trust_env=not self._direct) as fetching:
+        with httpx.Client(
+            headers=self._headers, timeout=timeout, verify=self._tls, trust_env=not self._direct
+        ) as fetching:
             fetcher = Transfer(fetching, self._api, self._store.state)
             while True:
                 await self._work.wait()

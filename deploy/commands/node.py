@@ -37,7 +37,7 @@ def enroll(config: Path | None, data: Path | None, token_file: TextIO) -> None:
     name = section.name or socket.gethostname()
     token = str(token_file.readline())
     try:
-        identity = enrol(section.portal, token, name, section.sites, settings.data / "node")
+        identity = enrol(section.portal, token, name, section.sites, settings.data / "node", section.portal_ca)
     except EnrolmentFailed as error:
         raise fail(str(error)) from None
     click.echo(f"enrolled as node {identity.node}, {identity.name!r}, of {identity.district} at {identity.portal}")

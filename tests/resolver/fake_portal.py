@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -101,7 +102,9 @@ class _Server(ThreadingHTTPServer):
 class FakePortal:
     """The node routes of a portal. What nodes said is in `acks`, `nacks`, `statuses`."""
 
-    def __init__(self, district: District, port: int = 0, credential: str = "secret") -> None:
+    def __init__(
+        self, district: District, port: int = 0, credential: str = "secret", tls: ssl.SSLContext | None = None
+    ) -> None:
         self.district = district
         self.credential = credential
         self.token = "sgn_" + "t" * 24 + "." + signature.fingerprint(district.public_key)
@@ -125,7 +128,9 @@ class FakePortal:
         self._stopped = False
         self.server = _Server(("127.0.0.1", port), _handler(self))
         self.port = self.server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
 
     def publish(self, version: int, base: bytes | None = None, **changes: Any) -> Offer:

@@ -18,16 +18,17 @@ import zstandard
 
 from resolver import durable, subscription
 from resolver.children import receive, send
-from resolver.enrolment import enrol
+from resolver.enrolment import EnrolmentFailed, enrol
 from resolver.policy_store import PolicyStore
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
+from tests.resolver.test_tls import Authority
 
 
 class Supervised:
     """A subscription in a thread. The supervisor swaps whatever it is asked to, unless `refuse` says why not."""
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state: Path, ca: Path | None = None) -> None:
+        self.state, self._ca = state, ca
         self.swaps: list[dict[str, Any]] = []
         self.said: list[dict[str, Any]] = []
         self.refuse = ""
@@ -42,7 +43,7 @@ class Supervised:
 
     def _follow(self) -> None:
         try:
-            subscription.run(self.state, self._theirs, self._lifeline)
+            subscription.run(self.state, self._theirs, self._lifeline, self._ca)
         except BaseException as error:
             self.failure = error
 
@@ -312,3 +313,26 @@ def test_waits_double_up_to_a_limit_and_are_partly_random() -> None:
     assert all(0.1 <= wait <= 0.2 for wait in waits[0])
     assert all(7.5 <= wait <= 15 for wait in waits[-1])
     assert len(set(waits[-1])) > 1
+
+
+def test_a_portal_behind_a_private_authority_is_believed_by_who_pins_it_and_by_nobody_else(tmp_path: Path) -> None:
+    ours, another = Authority(tmp_path, "ours"), Authority(tmp_path, "another")
+    portal = FakePortal(District(), tls=ours.sign("127.0.0.1"))
+    state = tmp_path / "state"
+    try:
+        for ca in (None, another.file):
+            with pytest.raises(EnrolmentFailed, match="certificate"):
+                enrol(portal.url, portal.token, "edison", [], state, ca)
+            assert not (state / "identity.json").exists()
+        enrol(portal.url, portal.token, "edison", [], state, ours.file)
+        PolicyStore(state).create()
+        offer = portal.publish(1)
+        stranger = Supervised(state, another.file)
+        until(lambda: "certificate" in stranger.portal_state())
+        stranger.end()
+        assert portal.open_streams == 0 and portal.acks == [] and stranger.swaps == []
+        friend = Supervised(state, ours.file)
+        until(lambda: portal.acked(offer))
+        friend.end()
+    finally:
+        portal.stop()
