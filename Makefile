@@ -19,11 +19,11 @@ up: $(STAMP) ## Start the resolver on 127.0.0.1:5300 and the portal on http://12
 	@$(BIN)/schoolgate up --demo
 
 test: $(STAMP) programs ## The whole suite, after installing what it needs
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 	@$(MAKE) --no-print-directory test-postgresql
 
 test-postgresql: $(STAMP) programs ## The portal's tests once more, over a PostgreSQL that they start
-	@SCHOOLGATE_TEST_DATABASE=postgresql $(BIN)/python -m pytest tests/portal $(ARGS)
+	@SCHOOLGATE_TEST_DATABASE=postgresql $(BIN)/python -m pytest -n auto --dist loadfile tests/portal $(ARGS)
 
 check: $(STAMP) ## Lint, types, import law
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/python -m pytest -q tests/test_import_law.py
