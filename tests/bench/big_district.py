@@ -25,7 +25,7 @@ from portal.models.people import ApiToken, User
 from portal.models.requests import Request
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.sight import GroupHourRow
-from portal.models.words import State, Use
+from portal.models.words import Role, State, Use
 from portal.rule_book import Line
 from portal.tools import Tool, store
 
@@ -108,11 +108,10 @@ def _levers(session: Session) -> None:
     session.execute(insert(CorrectionRow), [{**wide, "name": one, "lists": ["v2fly-doh"]} for one in names])
     scope = {"sites": ["*"], "audiences": ["students"]}
     session.execute(insert(CustomBlockRow), [{**wide, **scope, "name": one} for one in names])
-    tokens = [
-        {"name": f"token {at}", "secret_hash": f"{at:064x}", "role": "auditor", "created_by": "x", "created_at": NOW}
+    session.add_all(
+        ApiToken(name=f"token {at}", secret_hash=f"{at:064x}", role=Role.AUDITOR, created_by="x", created_at=NOW)
         for at in range(LEVERS)
-    ]
-    session.execute(insert(ApiToken), tokens)
+    )
 
 
 def _nodes(session: Session) -> None:

@@ -61,7 +61,7 @@ QUERIES = {
     "/signals": ("", "days=30"),
 }
 # Not pages that somebody waits for: programs' own, files, streams, and what is there only on some day.
-LEFT = re.compile(r"/api/|/healthz|/metrics|/readyz|.*/events$|.*\.(csv|css|png)$|/restored$|/sign-in/code$|/$")
+LEFT = re.compile(r"/api/|/healthz|/metrics|/readyz|.*/events$|.*\.(csv|css|png)$|/restored$|/sign-in/(code|oidc).*|/$")
 CHANGES = (
     {"scope": "district/students", "thing": "category/messaging", "say": "allow"},
     {"scope": "district/students", "thing": "service/instagram", "say": "block"},
