@@ -88,7 +88,10 @@ def _of_node(view: NodeView, now: float, since: float) -> Iterable[Finding]:
         yield Finding(AlertKind.BEHIND, subject, f"{view.name} is behind: it lacks the newest policy", detail)
     if abs(view.skew_ms or 0) > SKEW_MS and silent <= SILENT:
         seconds = (view.skew_ms or 0) // 1000
-        detail = f"{abs(seconds)} seconds {'ahead' if seconds > 0 else 'behind'}: grants begin and end at wrong times."
+        detail = (
+            f"{abs(seconds)} seconds {'ahead' if seconds > 0 else 'behind'}: grants begin and end at wrong times. "
+            "If every resolver is, it is this portal's clock."
+        )
         yield Finding(AlertKind.CLOCK, subject, f"The clock of {view.name} is wrong", detail)
     if view.status is not None and view.status.last_error and silent <= SILENT:
         yield Finding(AlertKind.TROUBLE, subject, f"{view.name} reports trouble", view.status.last_error)

@@ -10,7 +10,7 @@ Rows in, exact bytes out. Reads in one short transaction, works without one, wri
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Engine, func, update
 from sqlalchemy.exc import IntegrityError
@@ -140,7 +140,8 @@ class Publisher:
         moment = now if newest is None else max(now, newest.published_at_ms // 1000)
         held = newest.base if testing and newest is not None else ""  # a test goes on with the lists it began with
         base = self._bases.open(held or require_base(session).digest)
-        policy = build_policy(session, version, moment, base, self._seed)
+        # What lives is asked of the clock as it is: one that was wrong for a minute must not close grants for a year.
+        policy = replace(build_policy(session, version, now, base, self._seed), created_at=moment)
         unmarked = session.exec(select(GrantRow).where(col(GrantRow.in_version).is_(None))).all()
         open_now = {grant.number for grant in policy.grants}
         return _Draft(
