@@ -48,6 +48,8 @@ class BlockPage:
 
     def where(self, host: str, client: str, asked: str) -> str | None:
         """Return the address to go to; None before the first policy. `asked`: the address of ours that was reached."""
+        if self._snapshot is None:
+            self.refresh()  # the first policy may have come since the last look
         snapshot = self._snapshot
         if snapshot is None:
             return None
@@ -71,6 +73,7 @@ class BlockPage:
         headers = [(b"cache-control", b"no-store"), (b"content-type", b"text/plain; charset=utf-8")]
         if to is None:
             status, body = 503, b"This filter is still starting. Try again in a minute.\n"
+            headers.append((b"retry-after", b"5"))
         else:
             status, body = 303, f"This site is blocked. Why, and how to ask: {to}\n".encode()
             headers.append((b"location", to.encode()))
