@@ -24,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal import delivery, demo, mail, migrations, pages, problems, succession
+from portal import delivery, demo, mail, migrations, pages, problems, reports, succession
 from portal.alertjob import AlertJob
 from portal.api import (
     answers,
@@ -129,7 +129,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         with transaction(engine) as session:
             after_commit(session, lambda: live.publish(Event(DELIVERY)))
             now_ms = int(clock() * 1000)
-            return [delivery.ack(session, node, message, now_ms) for node, message in waiting]
+            return [reports.ack(session, node, message, now_ms) for node, message in waiting]
 
     deps = Wiring(
         engine=engine,

@@ -1,32 +1,28 @@
 """Offered versus acknowledged, per node: what makes "in force" more than "approved".
 
-A node's ack counts only for a version that was offered to it, with the digest that was published; it counts once. A
-grant (or its revocation) is in force when every node that serves its sites has acknowledged a version that holds (or
-no longer holds) it. All times in ms are the portal's clock, from the decision's commit to the last ack that it needed.
+A grant (or its revocation) is in force when every node that serves its sites has acknowledged a version that holds (or
+no longer holds) it; which acknowledgements count is in `reports`. All times in ms are the portal's clock, from the
+decision's commit to the last ack that it needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, and_, func, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from blocklists.exchange import MAX_MISSING, Ack, Missing, Nack, NodeStatus, Offer, Reach
+from blocklists.exchange import MAX_MISSING, Missing, NodeStatus, Offer, Reach
 from blocklists.policy import EVERY_SITE
-from portal import asked, audit, sight, succession, use
-from portal.access import SYSTEM, Actor, ActorKind
+from portal import reports, succession
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
 from portal.models.levers import GrantRow
-from portal.notices import Notice, tell
 from portal.publication import newest_version
 
 SILENT = 20  # seconds without a word from a node: it is said to be silent
-SETTLED_MS = 15_000  # an ack is believed over a heartbeat for so long: they may overtake each other on the way
 
 
 class Standing(StrEnum):
@@ -105,155 +101,6 @@ def policy_body(session: Session, digest: str) -> bytes | None:
     return session.exec(select(PolicyVersion.body).where(col(PolicyVersion.digest) == digest)).first()
 
 
-def record_offer(session: Session, node_id: int, version: int, now_ms: int) -> None:
-    """Note that this node is offered this version, before it is sent; the first time counts."""
-    known = select(Delivery.id).where(col(Delivery.node_id) == node_id, col(Delivery.version) == version)
-    if session.exec(known).first() is None:
-        try:
-            with session.begin_nested():
-                session.add(Delivery(node_id=node_id, version=version, offered_at_ms=now_ms))
-        except IntegrityError:  # a second stream of the same node, at the same moment
-            return
-
-
-def take_back(session: Session, node_id: int, above: int, now_ms: int, settled_ms: int | None = None) -> bool:
-    """The node serves nothing newer than version `above`: its later acknowledgements count no more, until it sends them
-    again. `settled_ms`: only those that came before this moment. True when there were any."""
-    fell = (
-        update(Delivery)
-        .where(col(Delivery.node_id) == node_id, col(Delivery.version) > above, _counts())
-        .values(lost_at_ms=now_ms)
-        .execution_options(synchronize_session=False)
-    )
-    if settled_ms is not None:
-        fell = fell.where(col(Delivery.acked_at_ms) < settled_ms)
-    if not session.connection().execute(fell).rowcount:
-        return False
-    detail: dict[str, audit.Plain] = {"serves": above}
-    audit.record(session, _node(node_id, session), now_ms, "node.policy.lose", f"node:{node_id}", detail)
-    tell(session, Notice.DELIVERY)
-    return True
-
-
-def fell_back(session: Session, node_id: int, above: int) -> bool:
-    """True when `take_back` would find something."""
-    wanted = select(Delivery.id).where(col(Delivery.node_id) == node_id, col(Delivery.version) > above, _counts())
-    return session.exec(wanted.limit(1)).first() is not None
-
-
-def _counts() -> ColumnElement[bool]:
-    return and_(col(Delivery.acked_at_ms).is_not(None), col(Delivery.lost_at_ms).is_(None))
-
-
-def has_answered(session: Session, node_id: int, version: int) -> bool:
-    """True when the node needs no second offer of this version: it acknowledged it, or it was cut off since."""
-    row, node = _delivery(session, node_id, version), session.get(Node, node_id)
-    acked = row is not None and row.acked_at_ms is not None and row.lost_at_ms is None
-    return acked or node is None or node.retired_at is not None
-
-
-def ack(session: Session, node_id: int, message: Ack, now_ms: int) -> str | None:
-    """Count an acknowledgement; return None, or a sentence that says why it does not count (for a 409).
-
-    The sentence is returned, not raised: the alarm about a wrong digest must outlive the refusal.
-    """
-    if (refusal := _mismatch(session, node_id, message.version, message.digest, now_ms)) is not None:
-        return refusal
-    session.execute(
-        update(Delivery)
-        .where(col(Delivery.node_id) == node_id, col(Delivery.version) == message.version)
-        .values(acked_at_ms=func.coalesce(Delivery.acked_at_ms, now_ms), lost_at_ms=None)
-    )
-    tell(session, Notice.DELIVERY)
-    return None
-
-
-def nack(session: Session, node_id: int, message: Nack, now_ms: int) -> str | None:
-    """Keep a refusal and its reason, shown to administrators; the newest reason counts. Returns as `ack` does."""
-    if (refusal := _mismatch(session, node_id, message.version, message.digest, now_ms)) is not None:
-        return refusal
-    row = _delivery(session, node_id, message.version)
-    assert row is not None  # `_mismatch` found it
-    if row.nack_reason != message.reason:
-        audit.record(
-            session,
-            _node(node_id, session),
-            now_ms,
-            "node.policy.refuse",
-            f"policy:{message.version}",
-            {"reason": message.reason},
-        )
-    take_back(session, node_id, message.version - 1, now_ms)
-    row.nacked_at_ms = now_ms
-    row.nack_reason = message.reason
-    session.add(row)
-    tell(session, Notice.DELIVERY)
-    return None
-
-
-def _mismatch(session: Session, node_id: int, version: int, digest: str, now_ms: int) -> str | None:
-    published = session.exec(select(PolicyVersion.digest).where(PolicyVersion.version == version)).first()
-    if published is None:
-        return f"version {version} was never published here"
-    if published != digest:
-        subject = f"node:{node_id}"
-        detail: dict[str, audit.Plain] = {"version": version, "published": published, "said": digest}
-        audit.record(session, _node(node_id, session), now_ms, "node.digest.alarm", subject, detail)
-        return f"version {version} has another digest here: the node holds something that this portal never published"
-    if _delivery(session, node_id, version) is None:
-        return f"version {version} was not offered to this node"
-    return None
-
-
-def _delivery(session: Session, node_id: int, version: int) -> Delivery | None:
-    wanted = select(Delivery).where(col(Delivery.node_id) == node_id, col(Delivery.version) == version)
-    return session.exec(wanted).first()
-
-
-def _node(node_id: int, session: Session) -> Actor:
-    row = session.get(Node, node_id)
-    return SYSTEM if row is None else Actor(ActorKind.NODE, node_id, row.name, frozenset())
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """A node's status, and when it came in, in ms on the portal's clock."""
-
-    status: NodeStatus
-    at_ms: int
-
-
-def write_heartbeats(session: Session, heartbeats: Iterable[tuple[int, Heartbeat]]) -> None:
-    """Keep what nodes last said of themselves; the skew is their clock minus ours at arrival."""
-    for node_id, heartbeat in heartbeats:
-        session.execute(
-            update(Node)
-            .where(col(Node.id) == node_id)
-            .values(
-                last_seen_at=heartbeat.at_ms // 1000,
-                skew_ms=round(heartbeat.status.clock * 1000) - heartbeat.at_ms,
-                status=_without_groups(heartbeat.status).model_dump(mode="json"),
-            )
-        )
-        version, settled = heartbeat.status.version, heartbeat.at_ms - SETTLED_MS
-        if version is not None:
-            take_back(session, node_id, version, heartbeat.at_ms, settled)
-        if heartbeat.status.sight is not None:
-            sight.keep(session, node_id, heartbeat.status.sight)
-            if (day := heartbeat.status.sight.asked) is not None:
-                asked.keep(session, node_id, day)
-            if heartbeat.status.sight.used is not None:
-                use.keep(session, node_id, heartbeat.status.sight.used, heartbeat.at_ms // 1000)
-
-
-def _without_groups(status: NodeStatus) -> NodeStatus:
-    """What groups asked is kept by the hour, and what is in use by the grant, not with the node."""
-    if status.sight is None:
-        return status
-    kept = status.sight.model_copy(update={"groups": [], "asked": None, "used": None})
-    return status.model_copy(update={"sight": kept})
-
-
 def in_force(session: Session, grant: GrantRow, now: float) -> InForce:
     """Return how far a grant, or its revocation, has come."""
     return in_force_of(session, [grant], now)[grant.id or 0]
@@ -292,7 +139,7 @@ class _Receipts:
             first = (
                 select(Delivery.acked_at_ms)
                 .where(col(Delivery.node_id) == col(Node.id))
-                .where(col(Delivery.version) >= (version or 0), _counts())
+                .where(col(Delivery.version) >= (version or 0), reports.counts())
                 .order_by(col(Delivery.version))
                 .limit(1)
                 .scalar_subquery()
@@ -365,19 +212,17 @@ def _millis(grant: GrantRow, expected: Sequence[_Receipt], receipts: _Receipts) 
 def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
     """Return the nodes by name; retired ones too when asked for."""
     newest = session.exec(select(func.max(PolicyVersion.version))).one()
-    acked = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id), _counts()).scalar_subquery()
-    offered = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id)).scalar_subquery()
-    refused = (
-        select(func.max(Delivery.version))
-        .where(col(Delivery.node_id) == col(Node.id), col(Delivery.nacked_at_ms).is_not(None))
-        .scalar_subquery()
-    )
+    of_node = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id))
+    offered, acked = of_node.scalar_subquery(), of_node.where(reports.counts()).scalar_subquery()
+    refused = of_node.where(col(Delivery.nacked_at_ms).is_not(None)).scalar_subquery()
     query = select(Node, offered, acked, refused).order_by(col(Node.name))
     if not retired:
         query = query.where(col(Node.retired_at).is_(None))
+    rows = session.exec(query).all()
+    published = _published(session, {acked_version for _, _, acked_version, _ in rows})
     found = []
-    for node, offered_version, acked_version, refused_version in session.exec(query).all():
-        refusal = None if refused_version is None else _delivery(session, node.id or 0, refused_version)
+    for node, offered_version, acked_version, refused_version in rows:
+        refusal = None if refused_version is None else reports.find(session, node.id or 0, refused_version)
         found.append(
             NodeView(
                 id=node.id or 0,
@@ -389,7 +234,7 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
                 skew_ms=node.skew_ms,
                 offered=offered_version,
                 acked=acked_version,
-                acked_published_at=_published_at(session, acked_version),
+                acked_published_at=published.get(acked_version),
                 behind=newest is not None and (acked_version or 0) < newest,
                 behind_since=_published_after(session, acked_version or 0, newest),
                 nack_version=refused_version,
@@ -400,10 +245,12 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
     return tuple(found)
 
 
-def _published_at(session: Session, version: int | None) -> int | None:
-    wanted = select(PolicyVersion.published_at_ms).where(col(PolicyVersion.version) == version)
-    at_ms = None if version is None else session.exec(wanted).first()
-    return None if at_ms is None else at_ms // 1000
+def _published(session: Session, versions: Collection[int | None]) -> dict[int | None, int]:
+    """When each of these was published, in seconds."""
+    wanted = select(PolicyVersion.version, PolicyVersion.published_at_ms).where(
+        col(PolicyVersion.version).in_(versions)
+    )
+    return {version: at_ms // 1000 for version, at_ms in session.exec(wanted)}
 
 
 def _published_after(session: Session, version: int, newest: int | None) -> int | None:

@@ -15,14 +15,14 @@ from collections.abc import Callable
 from sqlalchemy import Engine
 
 from blocklists.exchange import Reach
-from portal import audit, changes, delivery
+from portal import audit, changes, delivery, reports
 from portal.access import SYSTEM
 from portal.current import Current, NothingPublished
 from portal.database import checkpoint, reading, transaction
-from portal.delivery import Heartbeat
 from portal.live import DELIVERY, OFFER, REQUESTS, Event, Live
 from portal.notices import Notice
 from portal.publication import BadPublication, Publisher
+from portal.reports import Heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -160,7 +160,7 @@ class Jobs:
         if batch:
             try:
                 with transaction(self._engine) as session:
-                    delivery.write_heartbeats(session, sorted(batch.items()))
+                    reports.write_heartbeats(session, sorted(batch.items()))
                     self.reach = delivery.reach(session, self._clock())
             except Exception:
                 with self._lock:  # at the next tick, unless a newer one has come

@@ -18,14 +18,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer, Reach
-from portal import delivery, district, enrolment, restoration
+from portal import delivery, district, enrolment, reports, restoration
 from portal.api.dependencies import problems
 from portal.database import after_commit, reading, transaction
-from portal.delivery import Heartbeat
 from portal.errors import Conflict, Invalid, NotFound
 from portal.event_source import event_source
 from portal.live import DELIVERY, OFFER, Event
 from portal.models.delivery import BaseFile
+from portal.reports import Heartbeat
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/node", tags=["node"])
@@ -124,15 +124,15 @@ def _first_offer(wired: Wired, node: int, last_event_id: str | None) -> Offer | 
     )
     with reading(wired.engine) as session:
         offer = delivery.newest_offer(session)
-        lost = delivery.fell_back(session, node, holds)
+        lost = reports.fell_back(session, node, holds)
     if lost:
         with transaction(wired.engine) as session:
-            delivery.take_back(session, node, holds, _now_ms(wired))
+            reports.take_back(session, node, holds, _now_ms(wired))
             after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
     with reading(wired.engine) as session:
         if offer is None:
             return None
-        if last_event_id == str(offer.version) and delivery.has_answered(session, node, offer.version):
+        if last_event_id == str(offer.version) and reports.has_answered(session, node, offer.version):
             return None
     _record(wired, node, offer.version)
     return offer
@@ -142,7 +142,7 @@ def _unanswered(wired: Wiring, node: int) -> Offer | None:
     """The newest offer once more, for a node that refused it or was silent: its disk may have room again by now."""
     with reading(wired.engine) as session:
         offer = delivery.newest_offer(session)
-        if offer is None or delivery.has_answered(session, node, offer.version):
+        if offer is None or reports.has_answered(session, node, offer.version):
             return None
     _record(wired, node, offer.version)
     return offer
@@ -156,7 +156,7 @@ def _recall(wired: Wiring, node: int) -> tuple[bool, str | None]:
 
 def _record(wired: Wired, node: int, version: int) -> None:
     with transaction(wired.engine) as session:
-        delivery.record_offer(session, node, version, _now_ms(wired))
+        reports.record_offer(session, node, version, _now_ms(wired))
 
 
 @router.get("/objects/{sha256}", response_class=Response, responses={**_BYTES, **problems(401, 404, 422)})
@@ -223,7 +223,7 @@ def nacks(wired: Wired, node: Caller, message: Nack) -> None:
     """Refused, and why: shown to administrators. The node keeps serving what it had."""
     now_ms = _now_ms(wired)
     with transaction(wired.engine) as session:
-        refusal = delivery.nack(session, node, message, now_ms)
+        refusal = reports.nack(session, node, message, now_ms)
         after_commit(session, lambda: wired.live.publish(Event(DELIVERY)))
     if refusal is not None:
         raise Conflict(refusal)

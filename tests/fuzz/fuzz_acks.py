@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sqlmodel import Session, SQLModel, col, create_engine, select
 
 from blocklists.exchange import Ack
-from portal import delivery
+from portal import reports
 from portal.models.delivery import BaseFile, Delivery, Node, PolicyVersion
 from tests.fuzz.mutation import feed, mixed
 
@@ -49,7 +49,7 @@ class Portal:
             assert error.errors()[0]["msg"]
             return "no ack"
         try:
-            refusal = delivery.ack(self._session, 1, message, NOW_MS)
+            refusal = reports.ack(self._session, 1, message, NOW_MS)
             acked = select(Delivery.version).where(col(Delivery.acked_at_ms).is_not(None))
             counted = self._session.exec(acked).all()
         finally:

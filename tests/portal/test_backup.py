@@ -20,12 +20,12 @@ from portal.access import Actor, ActorKind
 from portal.backup import BadBackup
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
-from portal.delivery import Heartbeat, write_heartbeats
 from portal.errors import Conflict, Invalid
 from portal.models.delivery import PolicyVersion
 from portal.models.levers import BrakeRow, GrantRow
 from portal.models.lists import UploadedList
 from portal.models.words import Role
+from portal.reports import Heartbeat, write_heartbeats
 from tests.portal import databases
 from tests.portal.gatehouse import FakeNode, free_port, grant, revoke, serving, tags, token
 

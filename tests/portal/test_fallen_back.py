@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from blocklists.exchange import NodeStatus, Offer
-from portal import delivery
+from portal import delivery, reports
 from portal.database import reading, transaction
-from portal.delivery import SETTLED_MS, Heartbeat, NodeView, Standing
+from portal.delivery import NodeView, Standing
 from portal.models.levers import GrantRow
+from portal.reports import SETTLED_MS, Heartbeat
 from tests.portal.gatehouse import FakeNode, Served, config_in, founded, free_port, grant, serving, tags, token
 
 
@@ -63,7 +64,7 @@ class Fallen:
         )
         with transaction(self.served.wired.engine) as session:
             at_ms = int(time.time() * 1000) + later_ms
-            delivery.write_heartbeats(session, [(self.node.number, Heartbeat(status, at_ms))])
+            reports.write_heartbeats(session, [(self.node.number, Heartbeat(status, at_ms))])
 
 
 def test_a_stream_that_names_an_older_version_takes_the_newer_acks_back(served: Served) -> None:
@@ -106,7 +107,7 @@ def test_the_answer_to_a_heartbeat_says_how_far_the_newest_version_has_come(serv
     silent = Fallen(served, "Edison Middle")
     newest = silent.second.version
     with transaction(served.wired.engine) as session:
-        delivery.take_back(session, silent.node.number, silent.first.version, 0)
+        reports.take_back(session, silent.node.number, silent.first.version, 0)
         reach = delivery.reach(session, time.time())
     assert (reach.version, reach.expected - reach.acked) == (newest, len(reach.missing))
     assert "Edison Middle, never seen" in reach.sentence()

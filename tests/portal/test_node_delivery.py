@@ -21,7 +21,7 @@ from blocklists.decide import decide
 from blocklists.exchange import Offer
 from blocklists.policy import Action
 from blocklists.snapshot import open_snapshot
-from portal import delivery, enrolment, publication
+from portal import delivery, enrolment, publication, reports
 from portal.access import SYSTEM
 from portal.database import reading, sole_pass, transaction
 from portal.delivery import InForce, Standing
@@ -163,10 +163,10 @@ def test_an_ack_counts_once_and_only_for_what_was_offered(served: Served) -> Non
         offer = next(node.offers(client))
         assert ack(client, offer).status_code == 204
         with reading(served.wired.engine) as session:
-            first = delivery._delivery(session, node.number, offer.version)
+            first = reports.find(session, node.number, offer.version)
         assert ack(client, offer).status_code == 204
         with reading(served.wired.engine) as session:
-            second = delivery._delivery(session, node.number, offer.version)
+            second = reports.find(session, node.number, offer.version)
         assert first is not None and second is not None and first.acked_at_ms == second.acked_at_ms
         assert ack(other, offer).status_code == 409
         refusal = client.post("/acks", json={"version": offer.version + 9, "digest": offer.digest})

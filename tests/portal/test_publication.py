@@ -21,7 +21,7 @@ from blocklists.compile import Source, compile_base
 from blocklists.exchange import Ack
 from blocklists.policy import Match, ModeKind, Policy
 from blocklists.seed import load_seed
-from portal import audit, delivery, modes
+from portal import audit, modes, reports
 from portal.access import SYSTEM
 from portal.bases import Bases, adopt_base, current_base, ensure_base
 from portal.config import PortalConfig
@@ -328,7 +328,7 @@ def test_a_mode_on_eighty_sites_is_one_version_with_one_receipt(desk: Desk) -> N
     for at, node in enumerate(nodes, 1):
         with transaction(desk.engine) as session:
             message = Ack(version=published.offer.version, digest=published.offer.digest)
-            assert delivery.ack(session, node, message, int(desk.now * 1000) + 40 * at) is None
+            assert reports.ack(session, node, message, int(desk.now * 1000) + 40 * at) is None
     with reading(desk.engine) as session:
         run = modes.prepared(session, desk.now)[0].run
     assert run is not None

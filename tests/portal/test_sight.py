@@ -11,11 +11,10 @@ from sqlmodel import Session, select
 
 from blocklists.exchange import CategoryCount, GroupHour, MinuteCount, NodeStatus, Sight
 from blocklists.policy import UNASSIGNED
-from portal import alerts, delivery, people, sessions, sight
+from portal import alerts, people, reports, sessions, sight
 from portal.access import SYSTEM
 from portal.alerts import Finding
 from portal.database import reading, transaction
-from portal.delivery import Heartbeat
 from portal.models.alerts import AlertKind
 from portal.models.delivery import Node
 from portal.models.people import User
@@ -23,6 +22,7 @@ from portal.models.sight import GroupHourRow
 from portal.models.words import Role
 from portal.pages import charts
 from portal.people import TokenDraft
+from portal.reports import Heartbeat
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.resolver.fake_portal import until
 
@@ -52,7 +52,7 @@ def told(session: Session, node: int, *groups: GroupHour) -> None:
         engine="plain",
         sight=Sight(minutes=minutes, groups=list(groups)),
     )
-    delivery.write_heartbeats(session, [(node, Heartbeat(status, int(NOW * 1000)))])
+    reports.write_heartbeats(session, [(node, Heartbeat(status, int(NOW * 1000)))])
 
 
 @pytest.fixture
