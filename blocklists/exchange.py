@@ -17,7 +17,6 @@ MAX_CATEGORIES = 8  # of a group's hour, the most blocked ones
 MAX_USED = 3_000  # names of grants in one status
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Hex = Annotated[str, Field(pattern=r"^[0-9a-f]*$", max_length=256)]
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 Version = Annotated[int, Field(ge=1, le=2**53)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from email.utils import parseaddr
 from pathlib import Path
@@ -11,19 +10,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from portal.config import MailConfig
+from resolver.enrolment import is_loopback
 
 
 def _mailbox(text: str) -> str:
     if not re.fullmatch(r"[^@\s<>]{1,64}@[A-Za-z0-9.-]{1,253}", parseaddr(text)[1]):
         raise ValueError(f"{text!r} is no address of mail; write schoolgate@district.example")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
@@ -50,7 +43,7 @@ class MailSection(BaseModel):
             raise ValueError("`host` needs a `sender`: the address that alerts come from")
         if bool(self.username) != (self.password_file is not None):
             raise ValueError("`username` and `password_file` go together")
-        if self.username and self.security == "none" and not _is_loopback(self.host):
+        if self.username and self.security == "none" and not is_loopback(self.host):
             raise ValueError("a password is not sent unencrypted: set `security` to starttls or tls")
         return self
 

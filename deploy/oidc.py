@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from portal import private
 from portal.config import OidcConfig, ProviderKind
 from portal.oidc.addresses import is_safe
+from portal.private import Exposed
 
 GOOGLE = "https://accounts.google.com"
 ENTRA = "https://login.microsoftonline.com/{tenant}/v2.0"
@@ -96,15 +96,13 @@ def oidc_config(section: OidcSection, url: str) -> OidcConfig | None:
 
 def _secret(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            text = file.read(_MAX_SECRET + 1).decode("ascii").strip()
+        text = private.read(path, "the secret", _MAX_SECRET + 1).decode("ascii").strip()
+    except Exposed as error:
+        raise BadSecretFile(f"{error}.") from None
     except OSError as error:
         raise BadSecretFile(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         text = ""
-    if mode & 0o077:
-        raise BadSecretFile(f"{path} has mode {mode:04o}: others can read the secret. Run `chmod 600 {path}`.")
     if not text or len(text) > _MAX_SECRET or not text.isprintable():
         raise BadSecretFile(f"{path} does not hold one line with the client's secret")
     return text

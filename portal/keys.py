@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from blocklists import signature
+from portal import private
+from portal.private import Exposed
 
 KEY_FILE = Path("keys") / "signing.pem"
 
@@ -111,18 +112,16 @@ def _create(path: Path, private: Ed25519PrivateKey | None = None) -> None:
 
 
 def _read(path: Path) -> SigningKey:
-    with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & 0o077:
-            raise BadKey(
-                f"{path} has mode {mode:04o}: others can read the key that signs every policy. Run `chmod 600 {path}`, "
-                "and if somebody else may have read it, make a new key and enrol the nodes again."
-            )
-        pem = file.read(65536)
     try:
-        private = load_pem_private_key(pem, password=None)
+        pem = private.read(path, "the key that signs every policy", 65_536)
+    except Exposed as error:
+        raise BadKey(
+            f"{error}, and if somebody else may have read it, make a new key and enrol the nodes again."
+        ) from None
+    try:
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError) as error:
         raise BadKey(f"{path} holds no readable private key ({error}). Restore it from a backup.") from None
-    if not isinstance(private, Ed25519PrivateKey):
+    if not isinstance(key, Ed25519PrivateKey):
         raise BadKey(f"{path} holds a key of another kind; an Ed25519 key belongs here. Restore it from a backup.")
-    return SigningKey(private, private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    return SigningKey(key, key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))

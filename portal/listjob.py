@@ -176,7 +176,10 @@ class ListJob:
     def job(self, session: Session, now: float, fetch: tuple[str, ...], build: bool) -> Job:
         """Return what the process is told."""
         present = bases.current_base(session)
-        wanted = tuple(self._at_hand(session, one, one.id in fetch) for one in sources.wanted(session, now))
+        known = sources.digests(session)
+        wanted = tuple(
+            self._at_hand(session, one, one.id in fetch, known.get(one.id, "")) for one in sources.wanted(session, now)
+        )
         return Job(
             shelf=str(self._folder / "shelf"),
             objects=str(self._files.folder),
@@ -199,11 +202,11 @@ class ListJob:
             patience=self._patience,
         )
 
-    def _at_hand(self, session: Session, one: Wanted, due: bool) -> tuple[Wanted, bool]:
-        """Return the list as the process is told of it, and whether it is to be brought.
+    def _at_hand(self, session: Session, one: Wanted, due: bool, known: str) -> tuple[Wanted, bool]:
+        """Return the list as the process is told of it, and whether it is to be brought. `known`: its digest by the
+        database.
 
         The shelf may lack what the database knows: another portal brought it, or a backup was restored."""
-        known = sources.digests(session).get(one.id, "")
         shelf = Shelf(self._folder / "shelf")
         kept = shelf.kept(one.id)
         lacking = bool(known) and (kept is None or kept.digest != known)

@@ -11,10 +11,8 @@ between the server's word and its own row sends again, with the same Message-ID,
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email import policy
@@ -26,8 +24,10 @@ import aiosmtplib
 from sqlalchemy import ColumnElement, func, update
 from sqlmodel import Session, col, or_, select
 
+from portal import private
 from portal.config import MailConfig
 from portal.models.alerts import MailRow
+from portal.private import Exposed
 
 DEADLINE = 60.0  # seconds for one mail, from connecting to the server's last word
 LEASE = 300  # seconds that a claim lasts; longer than any delivery
@@ -51,10 +51,9 @@ class NotSent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Of the outbox: what waits, since when, and why the last try failed."""
+    """Of the outbox: what waits, and why the last try failed."""
 
     waiting: int
-    oldest_at: int | None
     sent: int
     given_up: int
     error: str
@@ -71,11 +70,9 @@ def _password(config: MailConfig) -> str | None:
         return None
     path = config.password_file
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
-                raise BadMail(f"{path} has mode {mode:04o}: others can read the mail password. Run `chmod 600 {path}`.")
-            text = file.read(4096).decode().strip()
+        text = private.read(path, "the mail password", 4_096).decode().strip()
+    except Exposed as error:
+        raise BadMail(f"{error}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadMail(
             f"{path}: the mail password cannot be read: {getattr(error, 'strerror', None) or error}"
@@ -153,13 +150,12 @@ def failed(session: Session, row: MailRow, now: int, why: str) -> None:
 
 def standing(session: Session) -> Standing:
     """Return how the outbox is."""
-    waiting = select(func.count(), func.min(MailRow.written_at)).where(col(MailRow.due_at).is_not(None))
-    count, oldest = session.exec(waiting).one()
+    waiting = session.exec(select(func.count()).where(col(MailRow.due_at).is_not(None))).one()
     sent_ = session.exec(select(func.count()).where(col(MailRow.sent_at).is_not(None))).one()
     lost = select(func.count()).where(col(MailRow.due_at).is_(None), col(MailRow.sent_at).is_(None))
     last = select(MailRow.error).where(col(MailRow.due_at).is_not(None), MailRow.error != "")
     error = session.exec(last.order_by(col(MailRow.id).desc()).limit(1)).first()
-    return Standing(count, oldest, sent_, session.exec(lost).one(), error or "")
+    return Standing(waiting, sent_, session.exec(lost).one(), error or "")
 
 
 def message(config: MailConfig, row: MailRow) -> EmailMessage:

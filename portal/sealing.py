@@ -11,13 +11,14 @@ import base64
 import binascii
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from portal import private
 from portal.keys import BadKey
+from portal.private import Exposed
 
 KEY_FILE = Path("keys") / "sealing.key"
 _BYTES = 32
@@ -30,13 +31,10 @@ def sealing_key(data: Path) -> bytes:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         _create(path)
-    with path.open("rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        key = file.read(_BYTES + 1)
-    if mode & 0o077:
-        raise BadKey(
-            f"{path} has mode {mode:04o}: others can read the key of the one-time codes. Run `chmod 600 {path}`."
-        )
+    try:
+        key = private.read(path, "the key of the one-time codes", _BYTES + 1)
+    except Exposed as error:
+        raise BadKey(f"{error}.") from None
     if len(key) != _BYTES:
         raise BadKey(f"{path} holds no key of {_BYTES} bytes. Restore it from a backup.")
     return key

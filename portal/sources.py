@@ -28,7 +28,6 @@ from portal.models.lists import SourceRow, UploadedList
 
 JITTER = 0.1  # of the cadence: a thousand districts do not all ask at midnight
 RETRY = 3600  # seconds, when the process that fetched ended without a word
-MAX_UPLOAD = 64 << 20  # bytes
 _ID = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*\Z")
 _ONLY_ADMINISTRATORS = "Only an administrator changes the lists."
 

@@ -67,7 +67,6 @@ TABLE: Mapping[tuple[State | None, Event], State] = {
     (State.APPROVED, Event.RENEW): State.APPROVED,
 }
 
-OPEN_STATES = frozenset({State.SUBMITTED, State.ASKED})  # somebody still has to do something
 
 STATE_WORDS: Mapping[State, str] = {
     State.SUBMITTED: "waiting for the service desk",
