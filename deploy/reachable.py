@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 
@@ -34,8 +33,6 @@ def silent_upstreams(config: ResolverConfig, patience: float = PATIENCE) -> list
     zones = {server: route for route in reversed(routes.all()) for server in route.servers}
     why: dict[int, str] = {}
     poller = Poller()
-    said = logging.getLogger("resolver.channel")
-    said.disabled, before = True, said.disabled  # what is wrong is in what we return
     upstreams = Upstreams(routes.servers, poller, patience, config.upstream_ca, why.__setitem__)
     waiting = set(zones)
     running = set(zones)
@@ -55,7 +52,6 @@ def silent_upstreams(config: ResolverConfig, patience: float = PATIENCE) -> list
     finally:
         upstreams.close()
         poller.close()
-        said.disabled = before
     return [Silent(routes.servers[at], zones[at].title, why.get(at, "")) for at in sorted(waiting)]
 
 

@@ -6,7 +6,6 @@ before a question is sent. What goes over it is for its owner to say (`tls.py`, 
 
 from __future__ import annotations
 
-import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,8 +16,6 @@ from resolver.poller import READ, WRITE, Poller
 
 _EXPIRED, _NOT_YET, _OTHER_NAMES = 10, 9, (62, 64)  # X509_V_ERR_… of OpenSSL's x509_vfy.h
 _UNKNOWN_AUTHORITY = (2, 18, 19, 20, 21)
-
-log = logging.getLogger(__name__)
 
 
 def client_context(ca: Path | None, protocol: str | None = None) -> ssl.SSLContext:
@@ -48,13 +45,12 @@ def refusal(error: ssl.SSLCertVerificationError, host: str) -> str:
 
 
 class Trouble:
-    """What is wrong with one upstream, said once in the log, not for every question. `told` gets every change; empty:
-    nothing is wrong any more."""
+    """What is wrong with one upstream, said once, not for every question. `told` gets every change; empty: nothing is
+    wrong any more."""
 
-    __slots__ = ("_endpoint", "_told", "_why")
+    __slots__ = ("_told", "_why")
 
-    def __init__(self, endpoint: SecureEndpoint, told: Callable[[str], None]) -> None:
-        self._endpoint = endpoint
+    def __init__(self, told: Callable[[str], None]) -> None:
         self._told = told
         self._why = ""
 
@@ -62,14 +58,12 @@ class Trouble:
         """It does not work, because of `why`."""
         if why != self._why:
             self._why = why
-            log.warning("upstream %s: %s. It is not asked without TLS instead.", self._endpoint, why)
             self._told(why)
 
     def ends(self) -> None:
         """It works."""
         if self._why:
             self._why = ""
-            log.warning("upstream %s answers again", self._endpoint)
             self._told("")
 
 

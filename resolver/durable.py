@@ -40,6 +40,14 @@ def write(path: Path, data: bytes, mode: int = 0o600) -> None:
         file.write(data)
 
 
+def replace(path: Path, text: str) -> None:
+    """Replace `path` by `text`, whole, but not synced: after a power cut it may be the one before. Raises `OSError`."""
+    aside = path.with_name(f"{TEMPORARY}{path.name}")
+    aside.write_text(text)
+    aside.chmod(0o600)
+    aside.replace(path)
+
+
 def link(old: Path, new: Path) -> None:
     """Make `new` another name of what `old` is now. On the disk with the next `sync_folder`. Raises `OSError`."""
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=new.parent) as aside:

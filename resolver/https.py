@@ -81,7 +81,7 @@ class HttpsUpstream:
         self._waiting: list[_Asked] = []  # for the handshake, or for room on the connection
         self._heard = 0  # answers on this connection
         self._used = 0.0  # when the last question was sent or the last answer came
-        self._trouble = Trouble(endpoint, told)
+        self._trouble = Trouble(told)
 
     def send(self, serial: int, message: bytes, now: float) -> None:
         """Ask `message`, whose id is zero and stays so (RFC 8484 §4.1)."""

@@ -129,7 +129,4 @@ class Popular:
             },
             "finished": self.finished,
         }
-        aside = self._path.with_name(f"{durable.TEMPORARY}{FILE}")
-        aside.write_text(json.dumps(plain, separators=(",", ":")))  # not synced: at worst some minutes are lost
-        aside.chmod(0o600)
-        aside.replace(self._path)
+        durable.replace(self._path, json.dumps(plain, separators=(",", ":")))

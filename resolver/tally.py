@@ -226,10 +226,7 @@ class Tally:
         if not self._dirty:
             return
         self._popular.write()
-        aside = self._path.with_name(f"{durable.TEMPORARY}{FILE}")
-        aside.write_text(json.dumps(self.plain(), separators=(",", ":")))  # not synced: at worst a few counts are lost
-        aside.chmod(0o600)
-        aside.replace(self._path)
+        durable.replace(self._path, json.dumps(self.plain(), separators=(",", ":")))
         self._dirty = False
 
     def plain(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class TlsUpstream:
         self._next = 0
         self._heard = 0  # answers on this connection
         self._used = 0.0  # when the last question was sent or the last answer came
-        self._trouble = Trouble(endpoint, told)
+        self._trouble = Trouble(told)
 
     def send(self, serial: int, message: bytes, now: float) -> None:
         """Ask `message`, whose id is zero."""

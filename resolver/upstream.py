@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -41,9 +42,9 @@ class SecureUpstream(Protocol):
 
 def _secured(
     endpoint: SecureEndpoint,
+    context: Callable[[str | None], ssl.SSLContext],
     poller: Poller,
     patience: float,
-    ca: Path | None,
     arrived: Callable[[int, bytes], None],
     failed: Callable[[int], None],
     told: Callable[[str], None],
@@ -51,8 +52,8 @@ def _secured(
     if isinstance(endpoint, HttpsEndpoint):
         from resolver.https import HttpsUpstream  # HTTP/2 costs memory: only where somebody speaks it
 
-        return HttpsUpstream(endpoint, client_context(ca, "h2"), poller, patience, arrived, failed, told)
-    return TlsUpstream(endpoint, client_context(ca), poller, patience, arrived, failed, told)
+        return HttpsUpstream(endpoint, context("h2"), poller, patience, arrived, failed, told)
+    return TlsUpstream(endpoint, context(None), poller, patience, arrived, failed, told)
 
 
 class _Slot:
@@ -109,8 +110,9 @@ class Upstreams:
         self.arrivals: list[Arrival] = []
         self.failed: list[int] = []  # serials of tries whose socket reported an error
         self.stray = 0  # datagrams that matched no try
+        context = cache(partial(client_context, ca))  # it holds all authorities: one for each protocol, not upstream
         self._secure: list[SecureUpstream | None] = [
-            _secured(one, poller, patience, ca, self._arrived, self._lost, partial(told, at))
+            _secured(one, context, poller, patience, self._arrived, self._lost, partial(told, at))
             if isinstance(one, SecureEndpoint)
             else None
             for at, one in enumerate(servers)

@@ -43,10 +43,7 @@ class Use:
         if not self._dirty:
             return
         self._days = {key: day for key, day in self._days.items() if day > now - KEPT}
-        aside = self._path.with_name(f"{durable.TEMPORARY}{FILE}")
-        aside.write_text(json.dumps([[*key, day] for key, day in self._days.items()], separators=(",", ":")))
-        aside.chmod(0o600)
-        aside.replace(self._path)
+        durable.replace(self._path, json.dumps([[*key, day] for key, day in self._days.items()], separators=(",", ":")))
         self._dirty = False
 
 
