@@ -7,6 +7,7 @@ published. It never ends by itself: a pass that fails is logged once for each di
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 TICK = 1.0  # seconds
 RETRY = 10.0  # seconds between attempts at what failed, unless something new was decided
+SWEEP = 600.0  # seconds between two full collections of cyclic garbage
 MAX_HEARTBEATS = 10_000  # one per node; more nodes than this are no district
 
 
@@ -49,6 +51,8 @@ class Jobs:
         self._thread = threading.Thread(target=self._run, name="portal-jobs", daemon=True)
         self.reach = Reach(version=None, acked=0, expected=0)  # as it was at the last heartbeats
         self._announced = 0
+        self._settled = 0  # the version whose snapshot the collector does not look at any more
+        self._swept = time.monotonic()
         self._elsewhere = False  # another portal says that it published
         self._failing: dict[str, str] = {}  # kind of work -> what went wrong with it last
 
@@ -106,6 +110,7 @@ class Jobs:
             if not woken or self._stopping:
                 self._attempt(self._keep_heartbeats)
                 self._attempt(self._checkpoint)
+            self._settle(idle=not woken)
 
     def _attempt(self, work: Callable[[], None]) -> None:
         name = work.__name__
@@ -167,6 +172,18 @@ class Jobs:
                     self._heartbeats = batch | self._heartbeats
                 raise
             self._live.publish(Event(DELIVERY))
+
+    def _settle(self, *, idle: bool) -> None:
+        """Spare pages the collector's looks through snapshots, which are many objects and live for hours: each look
+        stops every thread for a tenth of a second. Garbage among them is found now and then, in an idle moment."""
+        if idle and time.monotonic() - self._swept >= SWEEP:
+            self._swept = time.monotonic()
+            gc.unfreeze()
+            gc.collect()
+            gc.freeze()
+        elif self._settled != self._announced:
+            gc.freeze()
+        self._settled = self._announced
 
     def _report(self, name: str, what: str, *, refused: bool) -> None:
         """Log and audit a trouble when it is new, not each time that it is met again."""
