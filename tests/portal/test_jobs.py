@@ -27,7 +27,7 @@ def test_the_collector_passes_over_a_snapshot_and_still_finds_garbage_in_idle_mo
     engine = founded(config)
     gc.disable()
     try:
-        with serving(config, engine) as served:
+        with serving(config, engine):
             ring = weakref.ref(Ring())
             assert ring() is not None
             until(lambda: gc.get_freeze_count() > 0, what="the first snapshot")
