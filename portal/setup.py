@@ -116,7 +116,8 @@ def _terms(mistakes: Mistakes, typed: tuple[Term, ...]) -> list[dict[str, str]]:
     if len(typed) > _MAX_TERMS:
         mistakes.add("terms", f"a school year has at most {_MAX_TERMS} terms here")
     for at, term in enumerate(typed[:_MAX_TERMS]):
-        name = mistakes.text(f"terms[{at}].name", term.name, "name the term", 60)
+        # The field says "Term 1": who leaves it empty has named it.
+        name = mistakes.text(f"terms[{at}].name", term.name.strip() or f"Term {at + 1}", "name the term", 60)
         starts = mistakes.date(f"terms[{at}].starts_on", term.starts_on)
         ends = mistakes.date(f"terms[{at}].ends_on", term.ends_on)
         if starts is None or ends is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -38,8 +39,15 @@ def test_the_settings_are_kept_and_a_request_ends_with_the_term(desk: Desk) -> N
     assert (row.term_ends_on, row.own_names) == ("2026-05-29", ["riverbend.example"])
 
 
+def test_a_term_without_a_name_is_called_as_its_field_says(desk: Desk) -> None:
+    unnamed = (Term(" ", "2025-08-18", "2025-12-19"), Term("Spring", "2026-01-05", "2026-05-29"))
+    with transaction(desk.engine) as session:
+        row = setup.save(session, desk.amir, NOW, replace(DRAFT, terms=unnamed))
+        assert [one["name"] for one in row.terms] == ["Term 1", "Spring"]
+
+
 def test_every_mistake_of_the_settings_is_told_at_once(desk: Desk) -> None:
-    terms = (Term("Fall", "2025-08-18", "2025-08-18"), Term("", "2025-08-01", "x"))
+    terms = (Term("Fall", "2025-08-18", "2025-08-18"), Term("x" * 61, "2025-08-01", "x"))
     bad = SettingsDraft(" ", "Mars/Olympus", "ask around", "blue", terms, ("a..b",))
     with pytest.raises(Invalid) as refusal, transaction(desk.engine) as session:
         setup.save(session, desk.amir, NOW, bad)
