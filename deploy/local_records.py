@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from blocklists import names
-from resolver import wire
 from resolver.config import LocalRecord
-from resolver.local import LocalRecords
+from resolver.message import wire
+from resolver.message.local import LocalRecords
 
 DEFAULT_TTL = 300
 MAX_TTL = 604_800

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from portal.config import MailConfig
-from resolver.enrolment import is_loopback
+from resolver.delivery.enrolment import is_loopback
 
 
 def _mailbox(text: str) -> str:
@@ -49,7 +49,7 @@ class MailSection(BaseModel):
 
 
 def mail_config(section: MailSection) -> MailConfig | None:
-    """Return what the portal is told; None without a server. `portal.mail.check` looks into the files."""
+    """Return what the portal is told; None without a server. `portal.upkeep.mail.check` looks into the files."""
     if not section.host:
         return None
     return MailConfig(

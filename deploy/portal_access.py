@@ -13,11 +13,11 @@ from blocklists.update import Job
 from deploy.options import fail, settings_from
 from deploy.settings import portal_config
 from portal import migrations
-from portal.bases import Bases, shipped_seed
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
 from portal.errors import Refused
-from portal.listjob import ListJob
+from portal.lists.bases import Bases, shipped_seed
+from portal.lists.listjob import ListJob
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from resolver import wire
 from resolver.config import Endpoint, ResolverConfig
+from resolver.message import wire
 from resolver.poller import Poller
-from resolver.routes import Routes
-from resolver.upstream import Upstreams
+from resolver.upstreams.routes import Routes
+from resolver.upstreams.upstream import Upstreams
 
 PATIENCE = 2.0  # seconds for all of them
 _NS, _SOA = 2, 6

@@ -30,9 +30,9 @@ from deploy.local_records import parse_record, parse_records
 from deploy.mail import MailSection, mail_config
 from deploy.oidc import OidcSection
 from portal.config import PortalConfig
-from resolver.certificates import server_context
-from resolver.channel import client_context
+from resolver.clients.certificates import server_context
 from resolver.config import PRIVATE_NETWORKS, ResolverConfig
+from resolver.upstreams.channel import client_context
 
 PREFIX = "SCHOOLGATE_"
 MAX_RECORDS = 10_000

@@ -24,8 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal import delivery, demo, mail, migrations, pages, problems, reports, succession
-from portal.alertjob import AlertJob
+from portal import migrations, pages
 from portal.api import (
     answers,
     blocks,
@@ -45,30 +44,34 @@ from portal.api import (
     policy,
     requests,
 )
-from portal.bases import Bases, ensure_base, shipped_seed
 from portal.config import PortalConfig
-from portal.current import Current
 from portal.database import after_commit, connect, reading, transaction
-from portal.explain import SnapshotCatalogue
-from portal.jobs import Jobs
-from portal.keys import Keyring, signing_key
-from portal.listjob import ListJob
-from portal.live import DELIVERY, Event, Live
+from portal.lists.bases import Bases, ensure_base, shipped_seed
+from portal.lists.listjob import ListJob
 from portal.models.alerts import AlertKind
+from portal.nodes import delivery, reports, succession
+from portal.nodes.keys import Keyring, signing_key
+from portal.nodes.live import DELIVERY, Event, Live
+from portal.nodes.parcels import Parcels
+from portal.nodes.publication import Publisher
+from portal.nodes.receipts import Receipts, Refusals, Waiting
 from portal.notices import Listener
 from portal.oidc.addresses import is_loopback
 from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
 from portal.pages import failures, frame
-from portal.parcels import Parcels
-from portal.passwords import Passwords
-from portal.proxies import Proxies
-from portal.publication import Publisher
-from portal.receipts import Receipts, Refusals, Waiting
+from portal.people.passwords import Passwords
+from portal.people.sessions import Throttle
 from portal.sealing import Sealer, sealing_key
-from portal.security import Guard, host_of
-from portal.sessions import Throttle
-from portal.why import Pace
+from portal.upkeep import demo, mail
+from portal.upkeep.alertjob import AlertJob
+from portal.upkeep.jobs import Jobs
+from portal.verdicts.current import Current
+from portal.verdicts.explain import SnapshotCatalogue
+from portal.verdicts.why import Pace
+from portal.web import problems
+from portal.web.proxies import Proxies
+from portal.web.security import Guard, host_of
 from portal.wiring import Wiring
 
 API = "/api/v1"

@@ -9,8 +9,8 @@ from sqlalchemy import Engine
 
 from portal.catalogue import Catalogue
 from portal.config import PortalConfig
-from portal.passwords import Passwords
-from portal.sessions import Throttle
+from portal.people.passwords import Passwords
+from portal.people.sessions import Throttle
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from portal import private
-from portal.keys import BadKey
+from portal.nodes.keys import BadKey
 from portal.private import Exposed
 
 KEY_FILE = Path("keys") / "sealing.key"

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from portal.alertjob import AlertJob
-from portal.bases import Bases
-from portal.current import Current
 from portal.deps import Deps
-from portal.jobs import Jobs
-from portal.keys import Keyring
-from portal.listjob import ListJob
-from portal.live import Live
+from portal.lists.bases import Bases
+from portal.lists.listjob import ListJob
+from portal.nodes.keys import Keyring
+from portal.nodes.live import Live
+from portal.nodes.parcels import Parcels
+from portal.nodes.receipts import Receipts
 from portal.oidc.provider import Provider
-from portal.parcels import Parcels
-from portal.receipts import Receipts
+from portal.people.sessions import Throttle
 from portal.sealing import Sealer
-from portal.sessions import Throttle
-from portal.why import Pace
+from portal.upkeep.alertjob import AlertJob
+from portal.upkeep.jobs import Jobs
+from portal.verdicts.current import Current
+from portal.verdicts.why import Pace
 
 
 @dataclass(frozen=True, slots=True)

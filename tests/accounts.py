@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from portal import people
 from portal.access import SYSTEM
 from portal.database import connect, transaction
-from portal.requests import MAX_PER_HOUR
-from portal.sessions import user_actor
+from portal.desk.requests import MAX_PER_HOUR
+from portal.people import accounts as people
+from portal.people.sessions import user_actor
 
 TEACHER, REVIEWER, ADMINISTRATOR = (
     "tess.okafor@riverbend.example",

@@ -19,8 +19,8 @@ def command(config: Path | None, data: Path | None, file: Path, passphrase_file:
     """Write the portal to FILE, while it runs. The keys go in only when sealed with a passphrase."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from portal import backup as portal_backup
     from portal.database import connect
+    from portal.upkeep import backup as portal_backup
 
     told = portal_config(settings_from(config, data))
     if told.database.startswith("sqlite:") and not (told.data / "portal.sqlite").exists():

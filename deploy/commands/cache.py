@@ -8,7 +8,7 @@ import click
 
 from blocklists import names
 from deploy.options import fail, settings_from, with_settings
-from resolver.control import ControlFailed, NotRunning, ask
+from resolver.processes.control import ControlFailed, NotRunning, ask
 
 
 @click.group()

@@ -11,13 +11,13 @@ from sqlmodel import select
 
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import exceptions
-from portal.bases import Bases
-from portal.current import Current
-from portal.exceptions import ExceptionDraft
-from portal.explain import SnapshotCatalogue
+from portal.doors import exceptions
+from portal.doors.exceptions import ExceptionDraft
+from portal.lists.bases import Bases
 from portal.models.people import User
-from portal.sessions import user_actor
+from portal.people.sessions import user_actor
+from portal.verdicts.current import Current
+from portal.verdicts.explain import SnapshotCatalogue
 
 
 @click.group()

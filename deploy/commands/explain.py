@@ -20,11 +20,11 @@ from blocklists.snapshot import Snapshot
 from deploy.local_records import title_of
 from deploy.options import fail, settings_from, with_settings
 from deploy.settings import resolver_config
-from resolver import wire
 from resolver.config import ResolverConfig
-from resolver.local import LocalRecords
-from resolver.policy_store import PolicyStore, Refused
-from resolver.routes import Routes
+from resolver.delivery.policy_store import PolicyStore, Refused
+from resolver.message import wire
+from resolver.message.local import LocalRecords
+from resolver.upstreams.routes import Routes
 
 
 @click.command()

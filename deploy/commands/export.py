@@ -17,10 +17,10 @@ from deploy import rpz_files
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
 from portal import audit
-from portal.bases import Bases
 from portal.database import connect, reading
+from portal.lists.bases import Bases
 from portal.models.audit import AuditEvent
-from portal.publication import newest_version
+from portal.nodes.publication import newest_version
 
 
 @click.group()

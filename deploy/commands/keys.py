@@ -10,9 +10,9 @@ import click
 
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import succession
 from portal.access import SYSTEM
-from portal.keys import BadKey, Keyring, new_key
+from portal.nodes import succession
+from portal.nodes.keys import BadKey, Keyring, new_key
 
 
 @click.group()

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from blocklists.base import BadBase, ListKind
 from blocklists.seed import BadSeed, load_seed
 from deploy.options import fail, settings_from, with_settings
-from resolver.policy_store import PolicyStore, Refused
+from resolver.delivery.policy_store import PolicyStore, Refused
 
 PATIENCE = 3600.0  # seconds that a running portal may take
 
@@ -50,8 +50,8 @@ def show(config: Path | None, data: Path | None, services: bool) -> None:
 def update(config: Path | None, data: Path | None) -> None:
     """Fetch every list that is on, build, and publish unless a guard holds it."""
     from deploy.portal_access import portal_session
-    from portal import builds, sources
     from portal.access import SYSTEM
+    from portal.lists import builds, sources
 
     with portal_session(config, data) as (session, _):
         now = time.time()
@@ -71,9 +71,9 @@ def update(config: Path | None, data: Path | None) -> None:
 def import_(config: Path | None, data: Path | None, file: Path, category: str, format: str, id: str) -> None:
     """Make FILE a list of the district's own, or the newer copy of one that was imported before."""
     from deploy.portal_access import portal_session
-    from portal import sources
     from portal.access import SYSTEM
     from portal.errors import NotFound
+    from portal.lists import sources
 
     id = id or "-".join("".join(one if one.isalnum() else " " for one in file.stem.lower()).split())
     with portal_session(config, data) as (session, _):

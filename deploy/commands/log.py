@@ -12,8 +12,8 @@ from dnslib import QTYPE, RCODE
 
 from blocklists import names
 from deploy.options import fail, settings_from, with_settings
-from resolver.logwriter import read
-from resolver.querylog import Record
+from resolver.log.logwriter import read
+from resolver.log.querylog import Record
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 
 from deploy.options import fail, settings_from, with_settings
 from deploy.settings import resolver_config
-from resolver.control import ControlFailed, NotRunning, ask
+from resolver.processes.control import ControlFailed, NotRunning, ask
 
 
 @click.group()
@@ -30,7 +30,7 @@ def command() -> None:
 )
 def enroll(config: Path | None, data: Path | None, token_file: TextIO) -> None:
     """Spend a one-time token: get an identity from the portal and pin its key."""
-    from resolver.enrolment import EnrolmentFailed, enrol
+    from resolver.delivery.enrolment import EnrolmentFailed, enrol
 
     settings = settings_from(config, data)
     section = settings.resolver

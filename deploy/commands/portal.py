@@ -34,8 +34,8 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     from portal.app import create_app, prepare
     from portal.database import DatabaseInUse, sole_portal
     from portal.errors import Refused
-    from portal.keys import BadKey
-    from portal.mail import BadMail
+    from portal.nodes.keys import BadKey
+    from portal.upkeep.mail import BadMail
 
     settings = settings_from(config, data)
     told = portal_config(settings, demo)
@@ -86,9 +86,9 @@ def _issue_token(data: Path, engine: object, path: Path, replaces: str) -> None:
 
     from portal.access import SYSTEM
     from portal.database import transaction
-    from portal.enrolment import create_enrolment_token
-    from portal.keys import Keyring
-    from portal.succession import newest_key
+    from portal.nodes.enrolment import create_enrolment_token
+    from portal.nodes.keys import Keyring
+    from portal.nodes.succession import newest_key
 
     assert isinstance(engine, Engine)
     keys = Keyring(data)

@@ -16,8 +16,8 @@ from deploy.settings import resolver_config
 @with_settings
 def command(config: Path | None, data: Path | None) -> None:
     """Run this machine's node until it is told to stop."""
-    from resolver import worker
-    from resolver.supervisor import CannotStart, run
+    from resolver.processes import worker
+    from resolver.processes.supervisor import CannotStart, run
 
     told = resolver_config(settings_from(config, data))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

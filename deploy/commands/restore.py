@@ -18,7 +18,7 @@ def command(config: Path | None, data: Path | None, file: Path, passphrase_file:
     """Restore FILE into an empty data folder. The portal is then held until an administrator has looked."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from portal import backup as portal_backup
+    from portal.upkeep import backup as portal_backup
 
     told = portal_config(settings_from(config, data))
     try:

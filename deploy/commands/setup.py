@@ -9,8 +9,8 @@ import click
 
 from deploy.options import with_settings
 from deploy.portal_access import portal_session
-from portal import district, setup
 from portal.access import SYSTEM
+from portal.places import district, setup
 
 
 @click.group()

@@ -10,8 +10,8 @@ import click
 from blocklists.clients import ClientTable, parse_address
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import district, site_import
 from portal.access import SYSTEM
+from portal.places import district, site_import
 
 
 @click.group()

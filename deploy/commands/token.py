@@ -10,9 +10,9 @@ import click
 
 from deploy.options import with_settings
 from deploy.portal_access import portal_session
-from portal import people
 from portal.access import SYSTEM
 from portal.models.words import Role, Scope
+from portal.people import accounts as people
 
 
 @click.group()

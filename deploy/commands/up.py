@@ -27,8 +27,8 @@ from deploy.options import fail, settings_from, with_settings
 from deploy.reachable import Silent, silent_upstreams
 from deploy.settings import PREFIX, Settings, resolver_config
 from deploy.up import Child, StartFailed, Stopped, raise_on_signals, self_command, stop, wait_until, watch
+from resolver.clients.sockets import CannotListen, probe
 from resolver.config import Endpoint
-from resolver.sockets import CannotListen, probe
 
 
 @click.command()
@@ -201,7 +201,7 @@ def _enrol(settings: Settings, token_file: Path, environment: dict[str, str]) ->
 
 def _serves(state: Path) -> bool:
     """True once every worker serves a policy."""
-    from resolver.control import ControlFailed, NotRunning, ask
+    from resolver.processes.control import ControlFailed, NotRunning, ask
 
     try:
         status = ask(state, {"do": "status"})

@@ -11,10 +11,11 @@ import click
 
 from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
-from portal import people, roster, second_factor
 from portal.access import SYSTEM
 from portal.models.words import Role
-from portal.passwords import Passwords
+from portal.people import accounts as people
+from portal.people import roster, second_factor
+from portal.people.passwords import Passwords
 
 _password_file = click.option(
     "--password-file",

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
-from portal import access, answering, district
-from portal.answering import AnsweringDraft
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Caller, Message, Word
+from portal.places import district
+from portal.rules import answering
+from portal.rules.answering import AnsweringDraft
 
 router = APIRouter(tags=["district"])
 

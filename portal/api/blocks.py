@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from blocklists.policy import Audience, Match
-from portal import access, custom_blocks
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Caller, Message, Moment, Number, Text, Word
-from portal.custom_blocks import BlockDraft
+from portal.doors import custom_blocks
+from portal.doors.custom_blocks import BlockDraft
 
 router = APIRouter(tags=["levers"])
 

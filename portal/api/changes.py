@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import Field
 
-from portal import access, block_rules, changes, look_ahead
+from portal import access
 from portal.api.dependencies import (
     CHANGES,
     READS,
@@ -26,7 +26,8 @@ from portal.api.dependencies import (
 from portal.errors import FieldError, Invalid
 from portal.fields import Mistakes
 from portal.models.rules import ChangeState
-from portal.rule_book import Line
+from portal.rules import block_rules, changes, look_ahead
+from portal.rules.rule_book import Line
 
 router = APIRouter(tags=["district"])
 

@@ -17,10 +17,11 @@ from fastapi import Depends, HTTPException, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from sqlmodel import Session
 
-from portal import database, sessions
+from portal import database
 from portal.access import Actor
 from portal.deps import Deps
 from portal.errors import Forbidden
+from portal.people import sessions
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_ID = 2**31 - 1

@@ -10,11 +10,13 @@ from sqlmodel import Session
 
 from blocklists import policy
 from blocklists.policy import AnswerStyle, Audience, Switch, YouTube
-from portal import access, blocking, district
-from portal import services as service_book
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Call, Caller, Message, Revision, Slug, Word
-from portal.blocking import CategoryDraft, ServiceView
-from portal.district import GroupDraft, GroupView, SiteDraft
+from portal.places import district
+from portal.places.district import GroupDraft, GroupView, SiteDraft
+from portal.rules import blocking
+from portal.rules import services as service_book
+from portal.rules.blocking import CategoryDraft, ServiceView
 
 router = APIRouter(tags=["district"])
 

@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from blocklists.policy import Audience, Match
-from portal import access, exceptions
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Caller, Message, Moment, Number, Text, Word
-from portal.exceptions import ExceptionDraft
+from portal.doors import exceptions
+from portal.doors.exceptions import ExceptionDraft
 from portal.models.rules import ExceptionKind
 
 router = APIRouter(tags=["levers"])

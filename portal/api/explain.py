@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from blocklists.policy import Action, AnswerStyle, Audience, AuthorityKind, Reason, ReasonKind
-from portal import access, evidence, explain
+from portal import access
 from portal.api.dependencies import READS, Answer, Caller, Moment
+from portal.desk import evidence
 from portal.models.words import State
+from portal.verdicts import explain
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(tags=["explain"])

@@ -10,11 +10,12 @@ from pydantic import Field
 from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, AuthorityKind, Hours, Match
-from portal import delivery, grants
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Text
-from portal.delivery import InForce, Standing
-from portal.grants import GrantStatus, GrantView
+from portal.doors import grants
+from portal.doors.grants import GrantStatus, GrantView
 from portal.models.levers import GrantRow
+from portal.nodes import delivery
+from portal.nodes.delivery import InForce, Standing
 
 router = APIRouter(prefix="/grants", tags=["grants"])
 

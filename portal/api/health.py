@@ -8,9 +8,9 @@ from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
-from portal.bases import current_base
-from portal.current import NothingPublished
 from portal.database import reading
+from portal.lists.bases import current_base
+from portal.verdicts.current import NothingPublished
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(tags=["health"])

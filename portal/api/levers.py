@@ -8,9 +8,10 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from blocklists.policy import Match
-from portal import access, levers
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Call, Caller, Message, Moment, Number, Text, Word
-from portal.levers import CorrectionDraft
+from portal.doors import levers
+from portal.doors.levers import CorrectionDraft
 
 router = APIRouter(tags=["levers"])
 

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
 from blocklists.base import ListKind
-from portal import access, builds, lookup, sources
+from portal import access
 from portal.api.dependencies import CHANGES, READS, Answer, Call, Caller, Message, Moment, Number, Slug, Text, Word
+from portal.lists import builds, lookup, sources
+from portal.lists.sources import SourceDraft
 from portal.models.lists import BuildState
-from portal.sources import SourceDraft
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/lists", tags=["lists"])

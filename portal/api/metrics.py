@@ -12,9 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from portal import access, figures
+from portal import access
 from portal.api.dependencies import READS, Caller
-from portal.current import NothingPublished
+from portal.upkeep import figures
+from portal.verdicts.current import NothingPublished
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(tags=["health"])

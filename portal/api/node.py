@@ -18,14 +18,15 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
 from blocklists.exchange import Ack, Digest, Enrolled, Enrolment, Nack, NodeStatus, Offer, Reach
-from portal import delivery, district, enrolment, reports, restoration
 from portal.api.dependencies import problems
 from portal.database import after_commit, reading, transaction
 from portal.errors import Conflict, Invalid, NotFound
-from portal.event_source import event_source
-from portal.live import DELIVERY, OFFER, Event
 from portal.models.delivery import BaseFile
-from portal.reports import Heartbeat
+from portal.nodes import delivery, enrolment, reports, restoration
+from portal.nodes.event_source import event_source
+from portal.nodes.live import DELIVERY, OFFER, Event
+from portal.nodes.reports import Heartbeat
+from portal.places import district
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/node", tags=["node"])

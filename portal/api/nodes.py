@@ -9,13 +9,15 @@ from fastapi import APIRouter, Depends, Query
 from sqlmodel import Session
 
 from blocklists.exchange import NodeStatus
-from portal import access, alerts, delivery, enrolment, sight
+from portal import access
 from portal.access import Actor
 from portal.api.dependencies import CHANGES, READS, Answer, Caller, Message, Moment, Number, Text
-from portal.delivery import NodeView
-from portal.live import DELIVERY, Event
 from portal.models.alerts import AlertKind
-from portal.sight import Counts
+from portal.nodes import delivery, enrolment, sight
+from portal.nodes.delivery import NodeView
+from portal.nodes.live import DELIVERY, Event
+from portal.nodes.sight import Counts
+from portal.upkeep import alerts
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import Field
 
-from portal import access, audit, people, sessions
+from portal import access, audit
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Word
 from portal.models.people import User
 from portal.models.words import Role
-from portal.people import UserDraft
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import UserDraft
 
 router = APIRouter(tags=["people"])
 

@@ -12,7 +12,7 @@ from portal.access import Actor
 from portal.api.dependencies import READS, Answer, Caller, Moment
 from portal.errors import NotFound
 from portal.models.delivery import PolicyVersion
-from portal.publication import newest_version
+from portal.nodes.publication import newest_version
 from portal.wiring import Wiring, wiring
 
 router = APIRouter(prefix="/policy", tags=["policy"])

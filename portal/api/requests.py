@@ -9,7 +9,6 @@ from pydantic import Field
 from sqlmodel import Session
 
 from blocklists.policy import Audience
-from portal import queue, requests
 from portal.api.dependencies import (
     CHANGES,
     READS,
@@ -26,12 +25,13 @@ from portal.api.dependencies import (
     problems,
 )
 from portal.api.grants import GrantOut, grants_out
+from portal.desk import queue, requests
+from portal.desk.queue import RequestView
+from portal.desk.tools import ToolDraft
+from portal.desk.workflow import Event
+from portal.doors.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.errors import FieldError, Invalid
-from portal.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.models.words import State, Use
-from portal.queue import RequestView
-from portal.tools import ToolDraft
-from portal.workflow import Event
 
 router = APIRouter(prefix="/requests", tags=["requests"])
 

@@ -27,8 +27,8 @@ from portal.oidc import id_token, staff
 from portal.oidc.id_token import BadToken
 from portal.oidc.provider import Provider
 from portal.oidc.staff import Claimed
+from portal.people.sessions import hash_secret
 from portal.sealing import Sealer
-from portal.sessions import hash_secret
 
 COOKIE = "schoolgate_provider"
 CALLBACK = "/sign-in/oidc/callback"

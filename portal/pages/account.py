@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import identities, people, second_factor, sessions
 from portal.errors import FieldError, Forbidden, Invalid
 from portal.oidc import flow
 from portal.oidc.fetching import ProviderTrouble
@@ -16,7 +15,9 @@ from portal.pages import forms, web
 from portal.pages.forms import Form
 from portal.pages.oidc import provider_of, return_address
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
-from portal.second_factor import Enrolment
+from portal.people import accounts as people
+from portal.people import identities, second_factor, sessions
+from portal.people.second_factor import Enrolment
 
 log = logging.getLogger(__name__)
 router = APIRouter()

@@ -7,14 +7,16 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.policy import AnswerStyle
-from portal import access, answering, blocking, district
-from portal.answering import AnsweringDraft
-from portal.blocking import CategoryDraft
+from portal import access
 from portal.errors import Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option
+from portal.places import district
+from portal.rules import answering, blocking
+from portal.rules.answering import AnsweringDraft
+from portal.rules.blocking import CategoryDraft
 
 router = APIRouter()
 

@@ -14,14 +14,15 @@ from starlette.responses import Response
 
 from blocklists import policy_codec
 from blocklists.policy import Hours
-from portal import access, audit, district, moments
+from portal import access, audit, moments
 from portal.audit import Verification
 from portal.models.audit import AuditEvent
+from portal.nodes.publication import newest_version
 from portal.pages import frame, times
 from portal.pages.tables import as_csv
 from portal.pages.web import Before, PersonVisit
 from portal.pages.words import Word
-from portal.publication import newest_version
+from portal.places import district
 
 router = APIRouter()
 

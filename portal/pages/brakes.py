@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, levers
+from portal import access
+from portal.doors import levers
 from portal.errors import Conflict, Invalid
 from portal.pages import forms
 from portal.pages.forms import Form

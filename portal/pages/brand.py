@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from portal import logo, sessions
 from portal.errors import NotFound
 from portal.models.district import District
 from portal.models.rules import Logo
 from portal.pages.web import AnyVisit, PersonVisit, go
+from portal.people import sessions
+from portal.places import logo
 
 router = APIRouter()
 

@@ -13,13 +13,15 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, Entry, Hours
-from portal import delivery, district, modes
-from portal.delivery import SILENT, InForce, Standing, WaitingFor
-from portal.grants import GrantView
+from portal.doors import modes
+from portal.doors.grants import GrantView
 from portal.models.district import CategoryRow
 from portal.models.levers import GrantRow
+from portal.nodes import delivery
+from portal.nodes.delivery import SILENT, InForce, Standing, WaitingFor
 from portal.pages import frame, times, words
 from portal.pages.words import Tone, Word
+from portal.places import district
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,17 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.policy import Audience
-from portal import access, blocking, changes, district, look_ahead
-from portal.changes import ChangeView
+from portal import access
 from portal.errors import Conflict, FieldError, Invalid
 from portal.models.rules import ChangeState
 from portal.pages import forms, words
 from portal.pages.forms import Form
 from portal.pages.web import Before, Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
-from portal.rule_book import Line
+from portal.places import district
+from portal.rules import blocking, changes, look_ahead
+from portal.rules.changes import ChangeView
+from portal.rules.rule_book import Line
 
 router = APIRouter()
 

@@ -6,10 +6,11 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, custom_blocks, levers
-from portal.custom_blocks import BlockDraft
+from portal import access
+from portal.doors import custom_blocks, levers
+from portal.doors.custom_blocks import BlockDraft
+from portal.doors.levers import CorrectionDraft, CorrectionView
 from portal.errors import Conflict, Invalid
-from portal.levers import CorrectionDraft, CorrectionView
 from portal.pages import cards, forms, words
 from portal.pages.forms import Form
 from portal.pages.scopes import site_options

@@ -11,10 +11,13 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from portal import access, district, evidence, queue, requests
+from portal import access
 from portal.access import Actor
+from portal.desk import evidence, queue, requests
+from portal.desk.queue import RequestView
+from portal.desk.workflow import Event
+from portal.doors.grants import GrantDraft
 from portal.errors import Conflict, FieldError, Invalid, Refused
-from portal.grants import GrantDraft
 from portal.models.words import State
 from portal.pages import cards, findings, frame, review_form, story, streams, times, words
 from portal.pages.forms import Form
@@ -23,8 +26,7 @@ from portal.pages.review_form import EntryRow
 from portal.pages.tables import listing
 from portal.pages.web import Before, Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
-from portal.queue import RequestView
-from portal.workflow import Event
+from portal.places import district
 
 router = APIRouter()
 

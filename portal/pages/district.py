@@ -10,10 +10,7 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.policy import Audience, YouTube
-from portal import access, block_rules, blocking, district
-from portal.block_rules import Ruling
-from portal.blocking import ServiceView
-from portal.district import Change, GroupDraft, GroupView, Preview
+from portal import access
 from portal.errors import Conflict, FieldError, Invalid, Refused
 from portal.models.district import CategoryRow
 from portal.pages import cards, forms, words
@@ -22,6 +19,11 @@ from portal.pages.explain import title
 from portal.pages.forms import Form, Typed
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option
+from portal.places import district
+from portal.places.district import Change, GroupDraft, GroupView, Preview
+from portal.rules import block_rules, blocking
+from portal.rules.block_rules import Ruling
+from portal.rules.blocking import ServiceView
 
 router = APIRouter()
 

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, exceptions
+from portal import access
+from portal.doors import exceptions
+from portal.doors.exceptions import Allowlist, ExceptionDraft
 from portal.errors import Invalid
-from portal.exceptions import Allowlist, ExceptionDraft
 from portal.models.rules import ExceptionKind
 from portal.pages import cards, forms, words
 from portal.pages.forms import Form

@@ -10,13 +10,14 @@ from starlette.responses import Response
 
 from blocklists.decide import Step
 from blocklists.policy import UNASSIGNED, Reason
-from portal import district, explain
 from portal.errors import Invalid
-from portal.explain import Explained
 from portal.pages import forms, words
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit, PersonVisit
 from portal.pages.words import Option, Word
+from portal.places import district
+from portal.verdicts import explain
+from portal.verdicts.explain import Explained
 
 router = APIRouter()
 

@@ -7,8 +7,9 @@ import logging
 from fastapi import Request
 from starlette.responses import Response
 
-from portal import database, sessions
+from portal import database
 from portal.pages import frame
+from portal.people import sessions
 from portal.wiring import Wiring
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from portal.evidence import Earlier, Finding
+from portal.desk.evidence import Earlier, Finding
 from portal.pages import words
 from portal.pages.words import Tone
 

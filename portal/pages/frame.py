@@ -22,13 +22,14 @@ from sqlmodel import Session, select
 from starlette.responses import HTMLResponse, Response
 
 from blocklists.policy import EVERY_SITE, Audience, Entry, Hours, Match
-from portal import access, queue
+from portal import access
 from portal.access import Actor
+from portal.desk import queue
 from portal.models.district import District
 from portal.models.rules import Logo
 from portal.models.words import State, Use
 from portal.pages import times, words
-from portal.sessions import SignedIn
+from portal.people.sessions import SignedIn
 
 HERE = Path(__file__).resolve().parent.parent
 STATIC = HERE / "static"

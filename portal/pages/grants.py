@@ -7,16 +7,18 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from portal import access, district, grants, moments
+from portal import access, moments
 from portal.access import Actor
+from portal.doors import grants
+from portal.doors.grants import GrantStatus
 from portal.errors import Conflict, Invalid
-from portal.grants import GrantStatus
 from portal.pages import cards, forms, frame, streams
 from portal.pages.cards import Card
 from portal.pages.forms import Form
 from portal.pages.tables import as_csv, listing
 from portal.pages.web import Before, Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option
+from portal.places import district
 
 router = APIRouter()
 

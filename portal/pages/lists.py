@@ -12,15 +12,18 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from blocklists.formats.detect import Format
-from portal import access, blocking, builds, listjob, lookup, sessions, sources
+from portal import access
 from portal.access import Actor
 from portal.errors import Conflict, Invalid, NotFound
+from portal.lists import builds, listjob, lookup, sources
+from portal.lists.sources import SourceDraft, SourceView
 from portal.models.lists import BaseBuild, BuildState
 from portal.pages import forms, frame, streams
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, Sent, SentForm, SignedVisit, go, signed_visit
 from portal.pages.words import Option, Word
-from portal.sources import SourceDraft, SourceView
+from portal.people import sessions
+from portal.rules import blocking
 
 router = APIRouter()
 

@@ -7,13 +7,15 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.policy import EVERY_SITE, ModeKind
-from portal import access, district, modes
+from portal import access
+from portal.doors import modes
+from portal.doors.modes import ModeDraft
 from portal.errors import Conflict, Invalid
-from portal.modes import ModeDraft
 from portal.pages import cards, forms, times, words
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
+from portal.places import district
 
 router = APIRouter()
 

@@ -10,18 +10,20 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
-from portal import access, alerts, delivery, enrolment, mail, sight
+from portal import access
 from portal.access import Actor
-from portal.delivery import NodeView
 from portal.errors import Conflict, Invalid
-from portal.live import DELIVERY, Event
+from portal.nodes import delivery, enrolment, sight
+from portal.nodes.delivery import NodeView
+from portal.nodes.live import DELIVERY, Event
+from portal.nodes.sight import Counts
 from portal.pages import cards, charts, forms, frame, streams, times, words
 from portal.pages.cards import Gate
 from portal.pages.charts import Chart
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
-from portal.sight import Counts
+from portal.upkeep import alerts, mail
 
 router = APIRouter()
 

@@ -13,10 +13,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import RedirectResponse, Response
 
-from portal import identities, signing_in
 from portal.database import transaction
 from portal.errors import NotFound, Refused, TooMany
-from portal.identities import NoAccount
 from portal.oidc import flow
 from portal.oidc.fetching import ProviderTrouble
 from portal.oidc.flow import Back, Cancelled, Lost
@@ -27,6 +25,8 @@ from portal.pages import web
 from portal.pages.forms import Form
 from portal.pages.sign_in import enter, page
 from portal.pages.web import AnyVisit, Visit, go
+from portal.people import identities, signing_in
+from portal.people.identities import NoAccount
 
 log = logging.getLogger(__name__)
 router = APIRouter()

@@ -13,8 +13,7 @@ from starlette.responses import Response
 
 from blocklists.clients import parse_network
 from blocklists.policy import Audience
-from portal import access, blocking, district, setup
-from portal.district import GroupView, SiteDraft
+from portal import access
 from portal.errors import FieldError, Invalid
 from portal.models.district import CategoryRow
 from portal.pages import forms, words
@@ -22,6 +21,9 @@ from portal.pages.forms import Form
 from portal.pages.tables import as_csv, listing
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
+from portal.places import district, setup
+from portal.places.district import GroupView, SiteDraft
+from portal.rules import blocking
 
 router = APIRouter()
 

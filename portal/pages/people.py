@@ -10,8 +10,7 @@ from fastapi import APIRouter, Query
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, directory, handover, identities, people, second_factor, sessions
-from portal.directory import Wanted
+from portal import access
 from portal.errors import Invalid, Refused
 from portal.models.people import User
 from portal.models.words import Role
@@ -20,7 +19,10 @@ from portal.pages.forms import Form
 from portal.pages.tables import listing
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
-from portal.people import UserDraft
+from portal.people import accounts as people
+from portal.people import directory, handover, identities, second_factor, sessions
+from portal.people.accounts import UserDraft
+from portal.people.directory import Wanted
 
 router = APIRouter()
 

@@ -6,13 +6,14 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, district, profiles
+from portal import access
 from portal.errors import Invalid
 from portal.pages import cards, forms
 from portal.pages.explain import title
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
+from portal.places import district, profiles
 
 router = APIRouter()
 

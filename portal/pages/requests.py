@@ -11,17 +11,21 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from blocklists.policy import EVERY_SITE, Audience
-from portal import access, blocking, district, evidence, queue, requests, why
+from portal import access
 from portal.access import Actor
+from portal.desk import evidence, queue, requests
+from portal.desk.queue import RequestView
+from portal.desk.requests import Draft
+from portal.desk.tools import ToolDraft
 from portal.errors import Conflict, Invalid
 from portal.models.district import ClientGroup
 from portal.pages import cards, findings, forms, frame, story, streams, times, words
 from portal.pages.forms import Form
 from portal.pages.web import Number, PersonVisit, Sent, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
-from portal.queue import RequestView
-from portal.requests import Draft
-from portal.tools import ToolDraft
+from portal.places import district
+from portal.rules import blocking
+from portal.verdicts import why
 
 router = APIRouter()
 

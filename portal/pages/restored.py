@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import restoration
 from portal.errors import Conflict, Invalid
+from portal.nodes import restoration
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go

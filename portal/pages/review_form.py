@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from blocklists.names import is_at_or_below
 from blocklists.policy import EVERY_SITE, Match
+from portal.desk.evidence import Finding
+from portal.doors.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.errors import FieldError, Refused
-from portal.evidence import Finding
-from portal.grants import EntryDraft, GrantDraft, HoursDraft
 from portal.models.district import Site
 from portal.pages import forms, words
 from portal.pages.forms import Form, Typed

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Depends, Request
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from portal import access, roster, sessions
+from portal import access
 from portal.errors import Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import PersonVisit, SignedVisit
-from portal.roster import Report
+from portal.people import roster, sessions
+from portal.people.roster import Report
 
 router = APIRouter()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlmodel import Session
 
 from blocklists.policy import EVERY_SITE
-from portal import district
 from portal.pages.words import Option
+from portal.places import district
 
 
 def site_options(session: Session) -> list[Option]:

@@ -7,13 +7,14 @@ from sqlmodel import Session
 from starlette.responses import Response
 
 from blocklists.seed import KINDS
-from portal import access, blocking, services
+from portal import access
 from portal.errors import Conflict, Invalid, NotFound
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import PersonVisit, Sent, SentForm, SignedVisit, go
 from portal.pages.words import Option
-from portal.services import Draft
+from portal.rules import blocking, services
+from portal.rules.services import Draft
 
 router = APIRouter()
 

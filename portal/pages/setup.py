@@ -10,15 +10,17 @@ from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
 from blocklists.clients import parse_address
-from portal import access, district, sessions, setup, site_import
+from portal import access
 from portal.errors import Invalid
 from portal.pages import cards, forms
 from portal.pages.explain import title
 from portal.pages.forms import Form
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option
-from portal.setup import SettingsDraft, Term
-from portal.site_import import Report
+from portal.people import sessions
+from portal.places import district, setup, site_import
+from portal.places.setup import SettingsDraft, Term
+from portal.places.site_import import Report
 
 router = APIRouter()
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from sqlmodel import Session, select
 from starlette.responses import Response
 
-from portal import access, browsers, demo, identities, sessions, setup, signing_in
+from portal import access
 from portal.access import Actor
 from portal.errors import FieldError, Forbidden, Refused
 from portal.models.people import User
@@ -17,8 +17,11 @@ from portal.models.words import Role
 from portal.pages import forms, frame, web
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit, Posted, SentForm, Visit, go
-from portal.sessions import SignedIn
-from portal.signing_in import Step
+from portal.people import browsers, identities, sessions, signing_in
+from portal.people.sessions import SignedIn
+from portal.people.signing_in import Step
+from portal.places import setup
+from portal.upkeep import demo
 
 router = APIRouter()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portal.desk.queue import RequestView
+from portal.desk.workflow import Event
 from portal.models.words import State
 from portal.pages import words
 from portal.pages.cards import Card
 from portal.pages.words import Word
-from portal.queue import RequestView
-from portal.workflow import Event
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from sqlmodel import Session
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from portal import database, sessions
+from portal import database
 from portal.access import Actor
 from portal.errors import Refused
-from portal.live import DELIVERY, REQUESTS
+from portal.nodes.live import DELIVERY, REQUESTS
 from portal.pages.web import SignedVisit
+from portal.people import sessions
 
 LOOK_AGAIN = 15.0  # seconds: what another portal process changed, and what only time changes
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
-from portal import access, directory, people
+from portal import access
 from portal.errors import Invalid
 from portal.models.people import ApiToken
 from portal.models.words import Role, Scope
@@ -17,7 +17,9 @@ from portal.pages.forms import Form
 from portal.pages.people import ROLES
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
-from portal.people import TokenDraft
+from portal.people import accounts as people
+from portal.people import directory
+from portal.people.accounts import TokenDraft
 
 router = APIRouter()
 

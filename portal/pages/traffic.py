@@ -13,12 +13,13 @@ from sse_starlette import EventSourceResponse
 from starlette.responses import Response
 
 from blocklists.exchange import NodeStatus
-from portal import access, delivery, sight
+from portal import access
 from portal.access import Actor
+from portal.nodes import delivery, sight
+from portal.nodes.sight import DAY, Counts
 from portal.pages import cards, charts, frame, streams
 from portal.pages.charts import Chart
 from portal.pages.web import PersonVisit
-from portal.sight import DAY, Counts
 
 router = APIRouter()
 

@@ -18,12 +18,13 @@ from fastapi import Depends, HTTPException, Path, Query, Request
 from sqlmodel import Session
 from starlette.responses import RedirectResponse, Response
 
-from portal import browsers, database, sessions
+from portal import database
 from portal.access import Actor
-from portal.browsers import Known
 from portal.errors import Forbidden
 from portal.pages import forms, frame
-from portal.sessions import SignedIn
+from portal.people import browsers, sessions
+from portal.people.browsers import Known
+from portal.people.sessions import SignedIn
 from portal.wiring import Wiring, wiring
 
 _MAX_ID = 2**31 - 1  # more than a database's INTEGER holds is an error there

@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from portal import access, why
-from portal.current import NothingPublished
+from portal import access
 from portal.errors import Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit
-from portal.why import Why
+from portal.verdicts import why
+from portal.verdicts.current import NothingPublished
+from portal.verdicts.why import Why
 
 router = APIRouter()
 

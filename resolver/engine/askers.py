@@ -8,14 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 from blocklists.clients import PROFILE, parse_address
-from resolver import answers, querylog, wire
 from resolver.config import ResolverConfig
-from resolver.cookies import CLIENT, RENEW, Cookies
 from resolver.engine.judge import Judge
 from resolver.engine.limits import Limiter
 from resolver.engine.memo import Fast, View
 from resolver.engine.seam import Counters, Datagram, Reply, Source
-from resolver.wire import WireError
+from resolver.log import querylog
+from resolver.message import answers, wire
+from resolver.message.cookies import CLIENT, RENEW, Cookies
+from resolver.message.wire import WireError
 
 MAX_CLIENTS = 65_536  # askers that a source remembers
 

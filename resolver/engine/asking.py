@@ -15,7 +15,7 @@ import heapq
 import secrets
 
 from resolver.engine.seam import Peer, Send, Source
-from resolver.wire import Query, without_edns
+from resolver.message.wire import Query, without_edns
 
 MAX_WAITERS = 500  # askers of one question
 DOWN_AFTER = 3  # failures in a row

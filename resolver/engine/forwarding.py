@@ -9,8 +9,6 @@ import ipaddress
 from collections.abc import Iterable
 
 from blocklists.policy import Action, Reason, ReasonKind, Verdict
-from resolver import answers, querylog, wire
-from resolver.answers import Answer
 from resolver.config import ResolverConfig, SecureEndpoint
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
@@ -18,9 +16,12 @@ from resolver.engine.judge import Judge
 from resolver.engine.loops import Loops
 from resolver.engine.replying import Replying
 from resolver.engine.seam import Arrival, Counters, Output, Peer, Source
-from resolver.reply import read_reply
-from resolver.routes import Routes
-from resolver.wire import Query, WireError
+from resolver.log import querylog
+from resolver.message import answers, wire
+from resolver.message.answers import Answer
+from resolver.message.reply import read_reply
+from resolver.message.wire import Query, WireError
+from resolver.upstreams.routes import Routes
 
 _UNDECIDED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))
 

@@ -12,17 +12,18 @@ from blocklists import names
 from blocklists.decide import NO_GRANTS
 from blocklists.policy import Action, AnswerStyle, Policy, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
-from resolver import answers, bindings, querylog, rewriting, wire
-from resolver.answers import Answer
-from resolver.cache import Cache
 from resolver.config import ResolverConfig
-from resolver.designated import Designated
 from resolver.engine.memo import NO_CAP, Finished, Memo, View
 from resolver.engine.seam import Counters
-from resolver.local import LocalRecords
-from resolver.reply import Reply
-from resolver.routes import Routes
-from resolver.wire import Query
+from resolver.log import querylog
+from resolver.message import answers, bindings, rewriting, wire
+from resolver.message.answers import Answer
+from resolver.message.designated import Designated
+from resolver.message.local import LocalRecords
+from resolver.message.reply import Reply
+from resolver.message.wire import Query
+from resolver.upstreams.cache import Cache
+from resolver.upstreams.routes import Routes
 
 _OURS = (Action.BLOCK, Action.SYNTHESIZE)  # answered by ourselves, nobody is asked
 _OVER_REWRITES = (ReasonKind.BRAKE, ReasonKind.LOCKED)  # what stops a name that answers in another's place

@@ -13,9 +13,9 @@ import hashlib
 import hmac
 import secrets
 
-from resolver import records, wire
-from resolver.answers import Answer, failure
-from resolver.wire import Query
+from resolver.message import records, wire
+from resolver.message.answers import Answer, failure
+from resolver.message.wire import Query
 
 FRESH = 60.0  # seconds for which such a name means something: heard by others, it is of no use later
 ORDINARY = b"\x07in-addr\x04arpa\0"

@@ -13,9 +13,9 @@ from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
 from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
 from blocklists.rules import STRICTEST, Rules
-from resolver import wire
-from resolver.answers import Answer, assemble
-from resolver.wire import COOKIE, Query, opt_record, option, patch_ttls, without_cookie
+from resolver.message import wire
+from resolver.message.answers import Answer, assemble
+from resolver.message.wire import COOKIE, Query, opt_record, option, patch_ttls, without_cookie
 
 MAX_VARIANTS = 4  # different bytes of one question (0x20 case, EDNS sizes) that the first level knows
 MAX_VERDICTS = 16_384  # per view and generation; there are two

@@ -13,10 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from blocklists.snapshot import Snapshot
-from resolver import answers, querylog, wire
-from resolver.answers import Answer
 from resolver.config import ResolverConfig
-from resolver.cookies import CLIENT
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking
 from resolver.engine.forwarding import Forwarding
@@ -24,8 +21,12 @@ from resolver.engine.judge import Judge
 from resolver.engine.memo import put_cookie, remember
 from resolver.engine.replying import Replying
 from resolver.engine.seam import Arrival, Counters, Datagram, Output, Peer, Source
-from resolver.routes import Routes
-from resolver.wire import Query, WireError
+from resolver.log import querylog
+from resolver.message import answers, wire
+from resolver.message.answers import Answer
+from resolver.message.cookies import CLIENT
+from resolver.message.wire import Query, WireError
+from resolver.upstreams.routes import Routes
 
 _META = frozenset({wire.OPT, wire.TSIG, wire.TKEY})
 _TRANSFERS = frozenset({wire.AXFR, wire.IXFR})

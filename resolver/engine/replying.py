@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from resolver import answers, wire
-from resolver.answers import Answer
 from resolver.config import ResolverConfig
 from resolver.engine.askers import Askers, Client
 from resolver.engine.memo import Finished
 from resolver.engine.seam import Counters, Source
-from resolver.wire import Query
+from resolver.message import answers, wire
+from resolver.message.answers import Answer
+from resolver.message.wire import Query
 
 
 class Replying:

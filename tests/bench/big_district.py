@@ -13,10 +13,12 @@ from sqlalchemy import insert
 from sqlmodel import Session, select
 
 from blocklists.policy import AuthorityKind, Match
-from portal import audit, changes, modes, site_import
+from portal import audit
 from portal.access import SYSTEM, Actor
-from portal.bases import require_base
 from portal.catalogue import Catalogue
+from portal.desk.tools import Tool, store
+from portal.doors import modes
+from portal.lists.bases import require_base
 from portal.models.audit import AuditEvent
 from portal.models.delivery import Node
 from portal.models.levers import BrakeRow, CorrectionRow, CustomBlockRow, GrantRow
@@ -26,8 +28,9 @@ from portal.models.requests import Request
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.sight import GroupHourRow
 from portal.models.words import Role, State, Use
-from portal.rule_book import Line
-from portal.tools import Tool, store
+from portal.places import site_import
+from portal.rules import changes
+from portal.rules.rule_book import Line
 
 SITES, ACCOUNTS, GRANTS, EVENTS = 97, 2_000, 5_000, 200_000
 REQUESTS, EXCEPTIONS, LEVERS, NODES, HOURS = 3_000, 200, 300, 20, 24 * 30

@@ -21,7 +21,7 @@ import dns.message
 import dns.query
 import httpx
 
-from resolver.control import ask
+from resolver.processes.control import ask
 from tests.accounts import ADMINISTRATOR, token
 from tests.bench import corpus, peers
 from tests.bench.ours import schoolgate

@@ -17,7 +17,7 @@ from pathlib import Path
 from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base, seed_sources
 from blocklists.seed import load_seed
-from resolver.control import ControlFailed, NotRunning, ask
+from resolver.processes.control import ControlFailed, NotRunning, ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 def _adopt(data: Path, base: Path) -> None:
     """Make `base` the portal's current one, and ask for a publication, as the lists' job does."""
     from deploy.settings import load_settings, portal_config
-    from portal.bases import adopt_base
     from portal.database import connect, transaction
+    from portal.lists.bases import adopt_base
 
     told = portal_config(load_settings().model_copy(update={"data": data}))
     engine = connect(told.database)

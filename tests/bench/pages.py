@@ -21,15 +21,16 @@ from pathlib import Path
 import httpx
 from sqlmodel import select
 
-from portal import people, sessions
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
 from portal.models.people import User
 from portal.models.words import Role
 from portal.outbox import record_change
-from portal.people import TokenDraft
-from portal.sessions import user_actor
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import TokenDraft
+from portal.people.sessions import user_actor
 from tests.bench import big_district
 from tests.portal.gatehouse import Served, config_in, free_port, serving
 from tests.portal.test_routes import PAGES, endpoints

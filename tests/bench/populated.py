@@ -14,7 +14,6 @@ from pathlib import Path
 from sqlmodel import Session
 
 from blocklists.policy import Audience, AuthorityKind
-from portal import people
 from portal.database import connect, transaction
 from portal.models.delivery import Node
 from portal.models.district import ClientGroup, Site
@@ -22,7 +21,8 @@ from portal.models.levers import GrantRow
 from portal.models.requests import Request
 from portal.models.words import State
 from portal.outbox import record_change
-from portal.sessions import hash_secret, user_actor
+from portal.people import accounts as people
+from portal.people.sessions import hash_secret, user_actor
 from tests.accounts import REVIEWER, TEACHER
 
 DAYS = 90

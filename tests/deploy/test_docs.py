@@ -74,3 +74,15 @@ def test_the_requirements_lock_names_no_registry_and_hashes_everything() -> None
     pinned = [block for block in blocks if re.match(r"[A-Za-z0-9._-]+(\[[^\]]+\])?==", block)]
     assert len(pinned) > 40
     assert all("--hash=sha256:" in block for block in pinned)
+
+
+def test_every_room_is_described_and_every_file_that_the_architecture_names_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {
+        f"{init.parent.relative_to(ROOT)}/"
+        for top in ("portal", "resolver")
+        for init in (ROOT / top).glob("*/__init__.py")
+    }
+    assert rooms <= set(re.findall(r"`((?:portal|resolver)/[a-z]+/)`", text))
+    for named in re.findall(r"`((?:blocklists|portal|resolver|deploy|tests)/[a-z_/]+(?:\.py)?)`", text):
+        assert (ROOT / named).exists(), named

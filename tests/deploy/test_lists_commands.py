@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from sqlmodel import select
 
 from deploy.cli import main
-from portal import sources
 from portal.access import SYSTEM
-from portal.bases import Bases, current_base
 from portal.database import connect, reading, transaction
+from portal.lists import sources
+from portal.lists.bases import Bases, current_base
+from portal.lists.sources import SourceDraft
 from portal.models.delivery import BaseFile
-from portal.sources import SourceDraft
-from resolver.policy_store import PolicyStore
+from resolver.delivery.policy_store import PolicyStore
 from tests.blocklists.hostile_server import Server, ok, raw, serving
 from tests.portal.gatehouse import NOW, config_in, founded
 from tests.resolver.fake_portal import District

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.cli import main
-from resolver.control import ControlServer
+from resolver.processes.control import ControlServer
 
 REACH = "version 7 in force on 7 of 8 resolvers; waiting for Edison Middle, last seen 3 min ago"
 WELL: dict[str, Any] = {

@@ -11,10 +11,10 @@ from blocklists import names
 from deploy.reachable import silent_upstreams
 from resolver.config import Endpoint, Forward, HttpsEndpoint, ResolverConfig, SecureEndpoint
 from tests.portal.gatehouse import free_port
-from tests.resolver import test_https
 from tests.resolver.messages import reply
 from tests.resolver.sockets import Upstream
-from tests.resolver.test_tls import DAY, HOST, NOW, Authority, Server
+from tests.resolver.upstreams import test_https
+from tests.resolver.upstreams.test_tls import DAY, HOST, NOW, Authority, Server
 
 
 def root(query: bytes) -> bytes:

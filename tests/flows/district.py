@@ -142,7 +142,7 @@ class District:
         assert self.process is not None
         if part in ("portal", "resolver"):
             return child_running(self.process.pid, part)
-        from resolver.control import ask
+        from resolver.processes.control import ask
 
         status: dict[str, Any] = ask(self.data / "node", {"do": "status"})
         return next(int(one["pid"]) for one in status["processes"] if one["name"] == part)

@@ -20,9 +20,9 @@ from blocklists.signature import verify
 from blocklists.snapshot import Snapshot, open_snapshot
 from portal.database import connect, reading
 from portal.models.delivery import PolicyVersion
-from resolver import logwriter
-from resolver.enrolment import read_identity
-from resolver.querylog import Record
+from resolver.delivery.enrolment import read_identity
+from resolver.log import logwriter
+from resolver.log.querylog import Record
 
 SLOW = 0.5  # seconds: a worker that has not swapped by then is killed
 

@@ -31,7 +31,7 @@ import dns.rcode
 import httpx
 from sqlalchemy import create_engine, text
 
-from resolver.control import ControlFailed, NotRunning, ask
+from resolver.processes.control import ControlFailed, NotRunning, ask
 from tests.accounts import ADMINISTRATOR, REVIEWER, teachers
 from tests.flows import kill_log
 from tests.flows.district import STUDENTS, District, child_running, command, district, free_port, until

@@ -13,12 +13,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 from sqlmodel import select
 
-from portal import district
 from portal.app import prepare
 from portal.database import transaction
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.people import User
 from portal.models.words import Role
+from portal.places import district
 from tests.flows.browser import ADMINISTRATOR, TEACHER, Person
 from tests.flows.conftest import OpenPage
 from tests.portal.gatehouse import config_in, free_port, serving

@@ -14,12 +14,12 @@ import httpx
 import pytest
 from playwright.sync_api import expect
 
-from portal import people
 from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
 from portal.oidc.provider import Provider
-from portal.people import UserDraft
+from portal.people import accounts as people
+from portal.people.accounts import UserDraft
 from tests.flows.conftest import OpenPage
 from tests.flows.district import free_port, until
 from tests.flows.test_accessibility import found_on

@@ -18,8 +18,8 @@ import httpx
 import pyotp
 import pytest
 
-from portal import browsers, sessions
 from portal.oidc import flow
+from portal.people import browsers, sessions
 from tests.flows.district import District, free_port, until
 from tests.portal.oidc.idp import CLIENT, Idp, running
 from tests.portal.pages.gate import Browser

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from sqlmodel import Session, SQLModel, col, create_engine, select
 
 from blocklists.exchange import Ack
-from portal import reports
 from portal.models.delivery import BaseFile, Delivery, Node, PolicyVersion
+from portal.nodes import reports
 from tests.fuzz.mutation import feed, mixed
 
 DIGESTS = {version: f"{version:064x}" for version in (1, 2, 3)}

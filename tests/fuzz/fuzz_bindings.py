@@ -16,7 +16,7 @@ from dns.rdtypes.svcbbase import ParamKey
 
 from blocklists import names
 from blocklists.policy import Answering
-from resolver import wire
+from resolver.message import wire
 from tests.fuzz.fuzz_wire import damage
 from tests.resolver.laboratory import Laboratory, make_snapshot_of
 from tests.resolver.messages import ask

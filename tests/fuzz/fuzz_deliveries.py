@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from blocklists import signature
 from blocklists.exchange import Offer
 from blocklists.policy_codec import load
-from resolver.policy_store import PolicyStore, Refused
-from resolver.transfer import ZSTD, Transfer
+from resolver.delivery.policy_store import PolicyStore, Refused
+from resolver.delivery.transfer import ZSTD, Transfer
 from tests.fuzz.fuzz_offers import MEMORY
 from tests.fuzz.mutation import feed, mixed
 from tests.resolver.fake_portal import District

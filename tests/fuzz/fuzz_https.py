@@ -13,9 +13,9 @@ from h2.connection import H2Connection
 from h2.events import RequestReceived
 
 from resolver.config import HttpsEndpoint
-from resolver.https import TYPE, HttpsUpstream
+from resolver.message.wire import upstream_query
 from resolver.poller import Poller
-from resolver.wire import upstream_query
+from resolver.upstreams.https import TYPE, HttpsUpstream
 from tests.fuzz.fuzz_wire import damage
 from tests.resolver.messages import reply
 

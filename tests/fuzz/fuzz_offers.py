@@ -15,9 +15,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from blocklists.exchange import Offer
-from resolver.enrolment import Identity
-from resolver.keyring import Keyring
-from resolver.policy_store import PolicyStore, Refused
+from resolver.delivery.enrolment import Identity
+from resolver.delivery.keyring import Keyring
+from resolver.delivery.policy_store import PolicyStore, Refused
 from tests.fuzz.mutation import feed, mixed
 from tests.resolver.fake_portal import District, base_of
 

@@ -15,8 +15,8 @@ import dns.edns
 from blocklists import names
 from deploy.endpoints import parse_forward
 from deploy.local_records import parse_records
-from resolver.cookies import Cookies
 from resolver.engine.loops import Loops
+from resolver.message.cookies import Cookies
 from tests.fuzz.fuzz_wire import damage
 from tests.resolver.laboratory import CONFIG, NOW, STAFF, STRANGER, STUDENT, Laboratory, make_snapshot_of
 from tests.resolver.messages import ask, reply

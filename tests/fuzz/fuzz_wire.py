@@ -9,8 +9,8 @@ import random
 import sys
 from collections import Counter
 
-from resolver.reply import read_reply
-from resolver.wire import WireError, read_query
+from resolver.message.reply import read_reply
+from resolver.message.wire import WireError, read_query
 from tests.resolver.laboratory import Laboratory
 from tests.resolver.messages import SOA, ask, reply
 

@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 from sqlmodel import Session, func, select
 
-from portal import demo, migrations, people, problems, requests, sessions
+from portal import migrations
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.api import district, grants, levers
 from portal.api import people as people_routes
@@ -24,17 +24,22 @@ from portal.api import requests as request_routes
 from portal.config import PortalConfig
 from portal.database import connect, transaction
 from portal.deps import Deps
-from portal.grants import EntryDraft, GrantDraft
+from portal.desk import requests
+from portal.desk.tools import ToolDraft
+from portal.desk.workflow import Event
+from portal.doors.grants import EntryDraft, GrantDraft
 from portal.models.audit import AuditEvent
 from portal.models.delivery import Publication
 from portal.models.levers import GrantRow
 from portal.models.requests import Request
 from portal.models.words import Role
-from portal.passwords import Passwords
-from portal.people import TokenDraft, UserDraft
-from portal.sessions import Throttle
-from portal.tools import ToolDraft
-from portal.workflow import Event
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import TokenDraft, UserDraft
+from portal.people.passwords import Passwords
+from portal.people.sessions import Throttle
+from portal.upkeep import demo
+from portal.web import problems
 from tests.portal import databases
 
 NOW = datetime(2026, 3, 4, 16, 42, tzinfo=UTC).timestamp()  # Wednesday, 10:42 in the district

@@ -19,17 +19,18 @@ from sqlalchemy import Engine
 from blocklists.exchange import Offer
 from blocklists.policy import Audience, AuthorityKind
 from blocklists.seed import load_seed
-from portal import audit, enrolment, migrations
+from portal import audit, migrations
 from portal.access import SYSTEM
 from portal.app import create_app
-from portal.bases import ensure_base
 from portal.config import PortalConfig
 from portal.database import connect, transaction
-from portal.keys import signing_key
+from portal.lists.bases import ensure_base
 from portal.models.audit import AuditEvent
 from portal.models.district import CategoryRow, ClientGroup, District, Site
 from portal.models.levers import GrantRow
 from portal.models.people import User
+from portal.nodes import enrolment
+from portal.nodes.keys import signing_key
 from portal.outbox import record_change
 from portal.wiring import Wiring
 from tests.portal import databases

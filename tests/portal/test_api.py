@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from portal import people, sessions, signing_in
 from portal.database import transaction
 from portal.models.words import Role
-from portal.people import UserDraft
-from portal.sessions import Throttle
+from portal.people import accounts as people
+from portal.people import sessions, signing_in
+from portal.people.accounts import UserDraft
+from portal.people.sessions import Throttle
 from tests.portal.frontdesk import NOW, PASSWORDS, Desk, api, bearer
 
 PURPOSE = "Students collect references for their posters."

@@ -18,16 +18,16 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from blocklists import signature
-from portal import people
 from portal.access import Actor, ActorKind
 from portal.app import answered_hosts, create_app, prepare
 from portal.database import reading, transaction
-from portal.keys import signing_key
 from portal.models.audit import AuditEvent
 from portal.models.delivery import BaseFile, Publication
 from portal.models.people import User
 from portal.models.words import Role
-from portal.people import TokenDraft
+from portal.nodes.keys import signing_key
+from portal.people import accounts as people
+from portal.people.accounts import TokenDraft
 from tests.portal.gatehouse import Served, config_in, free_port, serving
 
 

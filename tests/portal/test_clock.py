@@ -9,13 +9,13 @@ import pytest
 
 from blocklists import policy_codec
 from blocklists.exchange import Offer
-from portal import alerts
 from portal.access import Actor, ActorKind
 from portal.database import reading, transaction
-from portal.levers import set_brake
+from portal.doors.levers import set_brake
 from portal.models.alerts import AlertKind
 from portal.models.delivery import PolicyVersion
 from portal.models.words import Role
+from portal.upkeep import alerts
 from tests.portal.gatehouse import FakeNode, Served, config_in, founded, free_port, grant, serving, tags, token
 from tests.resolver.fake_portal import until
 

@@ -15,13 +15,15 @@ import httpx
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from portal import alertjob, people, sessions
 from portal.access import SYSTEM, Actor, ActorKind
 from portal.database import reading, transaction
 from portal.models.people import User
 from portal.models.words import Role
-from portal.people import TokenDraft
-from portal.publication import newest_version
+from portal.nodes.publication import newest_version
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import TokenDraft
+from portal.upkeep import alertjob
 from tests.portal import databases
 from tests.portal.gatehouse import FakeNode, Served, config_in, founded, free_port, grant, serving, token
 from tests.portal.mailroom import Mailroom, open_mailroom

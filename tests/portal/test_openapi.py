@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
-from portal import people
 from portal.database import transaction
 from portal.models.words import Role
-from portal.people import TokenDraft
-from portal.sessions import user_actor
+from portal.people import accounts as people
+from portal.people.accounts import TokenDraft
+from portal.people.sessions import user_actor
 from tests.portal import gatehouse
 from tests.portal.gatehouse import FakeNode, Served
 from tests.portal.pages.conftest import PEOPLE, config, portal, pristine  # noqa: F401

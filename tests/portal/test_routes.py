@@ -18,19 +18,24 @@ import pytest
 from fastapi import FastAPI
 from sqlmodel import Session
 
-from portal import changes, custom_blocks, levers, modes, people, profiles, requests, sessions
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.database import transaction
+from portal.desk import requests
+from portal.desk.tools import ToolDraft
+from portal.desk.workflow import Event
+from portal.doors import custom_blocks, levers, modes
 from portal.models.delivery import Node
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.words import Role
-from portal.people import TokenDraft, UserDraft
-from portal.rule_book import Line
-from portal.sessions import SignedIn, user_actor
-from portal.tools import ToolDraft
-from portal.workflow import Event
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import TokenDraft, UserDraft
+from portal.people.sessions import SignedIn, user_actor
+from portal.places import profiles
+from portal.rules import changes
+from portal.rules.rule_book import Line
 from tests.portal.gatehouse import Served, config_in, free_port, serving
 
 # o: the teacher who wrote request 1; q: another teacher.

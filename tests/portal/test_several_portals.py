@@ -17,12 +17,12 @@ from sqlalchemy import Engine
 from sqlmodel import select
 
 from blocklists.seed import load_seed
-from portal.bases import Bases, require_base
 from portal.config import PortalConfig
 from portal.database import connect, reading, sole_pass
-from portal.keys import Keyring
+from portal.lists.bases import Bases, require_base
 from portal.models.delivery import PolicyVersion
-from portal.publication import Publisher
+from portal.nodes.keys import Keyring
+from portal.nodes.publication import Publisher
 from tests.portal import databases
 from tests.portal.gatehouse import FakeNode, free_port, grant, serving, tags, token
 

@@ -9,10 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from blocklists import names
-from portal import moments, tools
+from portal import moments
+from portal.desk import tools
+from portal.desk.tools import ToolDraft
 from portal.fields import Mistakes
-from portal.services import shipped
-from portal.tools import ToolDraft
+from portal.rules.services import shipped
 
 ZONE = ZoneInfo("America/Chicago")
 HOSTS = st.sampled_from(

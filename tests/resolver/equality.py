@@ -30,8 +30,8 @@ import dns.rdataclass
 import dns.rdatatype
 
 from resolver.config import Endpoint
+from tests.resolver.processes.test_worker import snapshot
 from tests.resolver.sockets import worker
-from tests.resolver.test_worker import snapshot
 from tests.resolver.zones import HOSTS, LAME, OTHERS, ZONES, Zones, zones
 
 REASONS = {

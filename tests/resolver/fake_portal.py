@@ -24,7 +24,7 @@ from blocklists.compile import Source, compile_base
 from blocklists.exchange import Offer
 from blocklists.policy import Audience, Category, Group, Policy
 from blocklists.policy_codec import dump
-from resolver.policy_store import Pin
+from resolver.delivery.policy_store import Pin
 
 POLICY = Policy(
     format=1,

@@ -12,7 +12,7 @@ from blocklists.snapshot import Snapshot, make_snapshot
 from resolver.config import Endpoint, ResolverConfig
 from resolver.engine.plain import Engine
 from resolver.engine.seam import Output, Send
-from resolver.querylog import Record, decode
+from resolver.log.querylog import Record, decode
 from tests.resolver.messages import ask, read, reply
 from tests.support import group, make_base, make_policy
 

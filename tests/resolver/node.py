@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from resolver.control import ControlFailed, NotRunning, ask
-from resolver.enrolment import enrol
+from resolver.delivery.enrolment import enrol
+from resolver.processes.control import ControlFailed, NotRunning, ask
 from tests.resolver.fake_portal import FakePortal, until
 
 SCRIPT = Path(__file__).with_name("node_process.py")

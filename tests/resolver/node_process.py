@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from resolver.config import Endpoint, ResolverConfig
-from resolver.supervisor import CannotStart, run
-from resolver.worker import WorkerSetup
-from resolver.worker import run as real_worker
+from resolver.processes.supervisor import CannotStart, run
+from resolver.processes.worker import WorkerSetup
+from resolver.processes.worker import run as real_worker
 
 
 def fake_worker(setup: WorkerSetup) -> int:

@@ -19,9 +19,9 @@ import dns.message
 import dns.query
 
 from blocklists.snapshot import Snapshot
-from resolver import worker as worker_module
 from resolver.config import Endpoint, ResolverConfig
-from resolver.worker import WorkerSetup, run
+from resolver.processes import worker as worker_module
+from resolver.processes.worker import WorkerSetup, run
 
 Script = Callable[[bytes, bool], list[bytes]]  # query, over TCP? -> datagrams or messages to send
 

@@ -12,7 +12,7 @@ import dns.rcode
 import pytest
 
 from blocklists.policy import Answering, AnswerStyle
-from resolver import wire
+from resolver.message import wire
 from tests.resolver.laboratory import Laboratory, make_snapshot_of
 from tests.resolver.messages import codes, texts
 from tests.support import CATEGORIES, grant

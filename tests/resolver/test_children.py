@@ -8,8 +8,8 @@ import socket
 import time
 
 from resolver.children import Child, Post, Role, receive, send
-from resolver.staff import Staff
-from resolver.swap import Swap
+from resolver.processes.staff import Staff
+from resolver.processes.swap import Swap
 from tests.resolver.fake_portal import until
 from tests.resolver.node import alive, none_alive
 

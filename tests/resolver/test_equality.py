@@ -14,8 +14,8 @@ import pytest
 from blocklists.snapshot import Snapshot, make_snapshot
 from tests.resolver import equality
 from tests.resolver.messages import codes, texts
+from tests.resolver.processes.test_worker import HERE
 from tests.resolver.sockets import Worker, worker
-from tests.resolver.test_worker import HERE
 from tests.resolver.zones import Zones, missing, zones
 from tests.support import make_base, make_policy
 

@@ -16,7 +16,7 @@ import dns.rcode
 import pytest
 
 from blocklists.policy import Audience
-from resolver.tally import FORWARDER_NAMES, FORWARDER_QUERIES, read
+from resolver.log.tally import FORWARDER_NAMES, FORWARDER_QUERIES, read
 from tests.flows.nameservers import program
 from tests.portal.gatehouse import free_port
 from tests.resolver.fake_portal import District, FakePortal, base_of, until

@@ -12,10 +12,10 @@ import dns.flags
 import dns.message
 import pytest
 
-from resolver import wire
+from resolver.message import wire
 from tests.resolver.messages import ask, codes
+from tests.resolver.processes.test_worker import answers, snapshot
 from tests.resolver.sockets import Upstream, Worker, worker
-from tests.resolver.test_worker import answers, snapshot
 
 QUESTION = b"\x07example\x03com\0\0\x01\0\x01"
 OPT = b"\0\0\x29\x04\xd0\0\0\0\0\0\0"

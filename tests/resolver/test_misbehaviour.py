@@ -22,9 +22,9 @@ import pytest
 from resolver.config import HttpsEndpoint, SecureEndpoint
 from tests.resolver.messages import codes
 from tests.resolver.misbehaviour import KINDS, RIGHT, Misbehaving
+from tests.resolver.processes.test_worker import snapshot
 from tests.resolver.sockets import Worker, worker
-from tests.resolver.test_tls import DAY, HOST, NOW, Authority
-from tests.resolver.test_worker import snapshot
+from tests.resolver.upstreams.test_tls import DAY, HOST, NOW, Authority
 
 TRANSPORTS = ("udp", "tcp", "dot", "doh")
 PATIENCE = 60  # seconds that a client waits; never needed

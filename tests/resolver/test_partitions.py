@@ -15,8 +15,8 @@ import dns.rcode
 import pytest
 
 from blocklists.policy import Window
-from resolver import subscription
-from resolver.enrolment import enrol
+from resolver.delivery import subscription
+from resolver.delivery.enrolment import enrol
 from tests.flows.upstream import world
 from tests.portal.gatehouse import free_port
 from tests.resolver.fake_portal import District, FakePortal, base_of, until

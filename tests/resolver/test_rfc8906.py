@@ -15,8 +15,8 @@ import dns.message
 import pytest
 
 from tests.resolver.messages import reply
+from tests.resolver.processes.test_worker import snapshot
 from tests.resolver.sockets import Upstream, Worker, worker
-from tests.resolver.test_worker import snapshot
 
 ZONE = "zone.example"
 NOERROR, FORMERR = r"status: NOERROR", r"status: FORMERR"

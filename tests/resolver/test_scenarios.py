@@ -21,8 +21,8 @@ from blocklists import names
 from blocklists.decide import explain
 from blocklists.policy import UNASSIGNED, Action, Verdict
 from blocklists.snapshot import Snapshot
-from resolver import reasons
-from resolver.querylog import Record
+from resolver.log.querylog import Record
+from resolver.message import reasons
 from tests.blocklists.test_decisions import MONDAY_AT_TEN, SCENARIOS, moment, snapshot_of
 from tests.resolver.laboratory import STRANGER, STUDENT, Laboratory
 from tests.resolver.messages import codes, reply, texts

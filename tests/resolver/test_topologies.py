@@ -22,8 +22,8 @@ from click.testing import CliRunner
 
 from blocklists.policy import Audience
 from deploy.cli import main
-from resolver.enrolment import enrol
-from resolver.tally import read
+from resolver.delivery.enrolment import enrol
+from resolver.log.tally import read
 from tests.portal.gatehouse import free_port
 from tests.resolver.fake_portal import District, FakePortal, base_of, until
 from tests.resolver.messages import reply

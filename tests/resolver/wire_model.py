@@ -34,7 +34,7 @@ from blocklists import names
 from blocklists.policy import UNASSIGNED, Action, Group, ModeKind, ReasonKind, YouTube
 from blocklists.snapshot import Snapshot
 from resolver.config import Endpoint
-from resolver.querylog import Record, Ring, decode, ring_path
+from resolver.log.querylog import Record, Ring, decode, ring_path
 from tests import support
 from tests.blocklists.test_decide_model import (
     NOON,

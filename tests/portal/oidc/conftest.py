@@ -11,7 +11,6 @@ import httpx
 import pytest
 from sqlmodel import select
 
-from portal import people, sessions
 from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import reading, transaction
@@ -19,7 +18,9 @@ from portal.models.audit import AuditEvent
 from portal.models.people import ExternalIdentity, User
 from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
-from portal.people import UserDraft
+from portal.people import accounts as people
+from portal.people import sessions
+from portal.people.accounts import UserDraft
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.portal.oidc.idp import CLIENT, SECRET, Idp, running
 from tests.portal.pages.gate import Browser

@@ -11,13 +11,14 @@ import httpx
 import pyotp
 import pytest
 
-from portal import people, second_factor
 from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
 from portal.oidc import flow
 from portal.oidc.provider import Provider
-from portal.why import Pace
+from portal.people import accounts as people
+from portal.people import second_factor
+from portal.verdicts.why import Pace
 from tests.portal.oidc.conftest import DOMAIN, PATIENT, House, oidc
 from tests.portal.oidc.idp import Idp
 from tests.portal.pages.gate import Browser

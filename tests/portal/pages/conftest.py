@@ -12,14 +12,14 @@ import httpx
 import pytest
 from sqlmodel import Session, select
 
-from portal import people
 from portal.access import SYSTEM
 from portal.app import prepare
 from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
 from portal.models.people import User
-from portal.people import UserDraft
-from portal.publication import newest_version
+from portal.nodes.publication import newest_version
+from portal.people import accounts as people
+from portal.people.accounts import UserDraft
 from tests.portal import databases
 from tests.portal.gatehouse import Served, free_port, serving
 from tests.portal.pages.gate import Browser

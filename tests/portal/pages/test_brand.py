@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from tests.portal.pages.conftest import SignIn
-from tests.portal.test_logo import png
+from tests.portal.places.test_logo import png
 
 
 def test_the_logo_is_taken_with_the_sessions_token_and_shown_on_every_page(sign_in: SignIn) -> None:

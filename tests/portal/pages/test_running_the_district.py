@@ -9,11 +9,11 @@ import time
 import pytest
 from sqlmodel import select
 
-from portal import enrolment
 from portal.access import SYSTEM
 from portal.database import transaction
 from portal.models.delivery import Delivery, Node
-from portal.publication import newest_version
+from portal.nodes import enrolment
+from portal.nodes.publication import newest_version
 from tests.portal import databases
 from tests.portal.gatehouse import FakeNode, Served
 from tests.portal.pages.conftest import SignIn
@@ -186,7 +186,7 @@ def test_a_fault_of_ours_has_a_number_and_says_nothing_of_its_inside(
     def broken(*_: object) -> None:
         raise RuntimeError("a secret of the inside")
 
-    monkeypatch.setattr("portal.levers.brakes", broken)
+    monkeypatch.setattr("portal.doors.levers.brakes", broken)
     page = amir.open("/brakes")
     assert page.status_code == 500
     assert "This is our mistake" in amir.text and "number" in amir.text

@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from blocklists.policy import Action, Audience, AuthorityKind, Entry, Hours, Match, ReasonKind
-from portal.delivery import Standing
+from portal.desk.workflow import Event
 from portal.errors import FieldError, Invalid
 from portal.models.words import Role, State, Use
+from portal.nodes.delivery import Standing
 from portal.pages import cards, forms, frame, review_form, sign_in, story, tables, times, words
-from portal.workflow import Event
 
 CHICAGO = ZoneInfo("America/Chicago")
 

@@ -1,0 +1,1 @@
+"""What opens and closes names: grants, operational exceptions, levers, modes."""

@@ -1,0 +1,1 @@
+"""From live rows to a signed snapshot on every resolver, and what the resolvers say of it."""

@@ -1,0 +1,1 @@
+"""Accounts, and how somebody shows who they are."""

@@ -1,0 +1,1 @@
+"""The district itself: its sites, client groups and settings."""

@@ -1,0 +1,1 @@
+"""What runs beside the web: jobs, mail, alerts, figures, backup."""

@@ -1,0 +1,1 @@
+"""What the resolver would say now, and why: the one decider on the current snapshot."""

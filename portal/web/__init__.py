@@ -1,0 +1,1 @@
+"""What holds for every web request, whatever route answers it."""

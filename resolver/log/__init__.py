@@ -1,0 +1,1 @@
+"""What is counted and written of each question: the query log and the figures."""

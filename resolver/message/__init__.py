@@ -1,0 +1,1 @@
+"""DNS messages and what they say: bytes and records, no sockets."""
