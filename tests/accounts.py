@@ -11,7 +11,7 @@ from pathlib import Path
 from portal.access import SYSTEM
 from portal.database import connect, transaction
 from portal.desk.requests import MAX_PER_HOUR
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.sessions import user_actor
 
 TEACHER, REVIEWER, ADMINISTRATOR = (
@@ -27,9 +27,9 @@ def token(data: Path, email: str, role: str, database: str = "") -> str:
     engine = connect(database or f"sqlite:///{data / 'portal' / 'portal.sqlite'}")
     try:
         with transaction(engine) as session:
-            actor = user_actor(people.by_email(session, email))
-            draft = people.TokenDraft("test", role, machine=False)
-            return people.create_token(session, actor, time.time(), draft).secret
+            actor = user_actor(accounts.by_email(session, email))
+            draft = accounts.TokenDraft("test", role, machine=False)
+            return accounts.create_token(session, actor, time.time(), draft).secret
     finally:
         engine.dispose()
 
@@ -41,8 +41,8 @@ def teachers(data: Path, requests: int, database: str = "") -> list[str]:
     try:
         with transaction(engine) as session:
             for number, email in enumerate(emails):
-                draft = people.UserDraft(email, f"Teacher {number}", ("requester",), "edison")
-                people.create_user(session, SYSTEM, time.time(), draft, "").demo = True  # or the demo would not go on
+                draft = accounts.UserDraft(email, f"Teacher {number}", ("requester",), "edison")
+                accounts.create_user(session, SYSTEM, time.time(), draft, "").demo = True  # or the demo would not go on
     finally:
         engine.dispose()
     return [token(data, email, "requester", database) for email in emails]

@@ -12,7 +12,7 @@ from deploy.options import with_settings
 from deploy.portal_access import portal_session
 from portal.access import SYSTEM
 from portal.models.words import Role, Scope
-from portal.people import accounts as people
+from portal.people import accounts
 
 
 @click.group()
@@ -29,8 +29,8 @@ def command() -> None:
 def create(config: Path | None, data: Path | None, role: str, name: str, scope: str, days: int) -> None:
     """Make a machine token and print it, once."""
     with portal_session(config, data) as (session, _):
-        draft = people.TokenDraft(name, role, days=days, scope=scope)
-        made = people.create_token(session, SYSTEM, time.time(), draft)
+        draft = accounts.TokenDraft(name, role, days=days, scope=scope)
+        made = accounts.create_token(session, SYSTEM, time.time(), draft)
         secret = made.secret
     click.echo(secret)
 
@@ -40,7 +40,7 @@ def create(config: Path | None, data: Path | None, role: str, name: str, scope: 
 def show(config: Path | None, data: Path | None) -> None:
     """List the tokens, without their secrets."""
     with portal_session(config, data) as (session, _):
-        for token in people.tokens(session, SYSTEM):
+        for token in accounts.tokens(session, SYSTEM):
             state = "revoked" if token.revoked_at else f"until {_date(token.expires_at)}"
             owner = "machine" if token.owner_id is None else f"user {token.owner_id}"
             used = f"last used {_date(token.last_used_at)}" if token.last_used_at else "never used"
@@ -53,7 +53,7 @@ def show(config: Path | None, data: Path | None) -> None:
 def revoke(config: Path | None, data: Path | None, number: int) -> None:
     """Make token NUMBER (from `token list`) worthless at once."""
     with portal_session(config, data) as (session, _):
-        people.revoke_token(session, SYSTEM, time.time(), number)
+        accounts.revoke_token(session, SYSTEM, time.time(), number)
     click.echo(f"token {number} is revoked")
 
 

@@ -13,8 +13,7 @@ from deploy.options import fail, with_settings
 from deploy.portal_access import portal_session
 from portal.access import SYSTEM
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import roster, second_factor
+from portal.people import accounts, roster, second_factor
 from portal.people.passwords import Passwords
 
 _password_file = click.option(
@@ -56,7 +55,7 @@ def create(
     """Make an account for EMAIL."""
     hashed = Passwords().hash(_password(password_file))
     with portal_session(config, data) as (session, _):
-        user = people.create_user(session, SYSTEM, time.time(), people.UserDraft(email, name, roles, site), hashed)
+        user = accounts.create_user(session, SYSTEM, time.time(), accounts.UserDraft(email, name, roles, site), hashed)
         said = f"{user.email} ({', '.join(user.roles)}) can sign in"
     click.echo(said)
 
@@ -72,14 +71,14 @@ def reset(
     """Set a new password for EMAIL, or forget a lost authenticator, and end that person's sessions."""
     if one_time_codes:
         with portal_session(config, data) as (session, _):
-            second_factor.reset(session, SYSTEM, time.time(), people.by_email(session, email).id or 0)
+            second_factor.reset(session, SYSTEM, time.time(), accounts.by_email(session, email).id or 0)
         click.echo(f"{email} signs in without a one-time code, or sets up a new one; open sessions were ended")
         return
     hashed = Passwords().hash(_password(password_file))
     with portal_session(config, data) as (session, _):
-        user = people.by_email(session, email)
+        user = accounts.by_email(session, email)
         assert user.id is not None
-        people.reset_password(session, SYSTEM, time.time(), user.id, hashed)
+        accounts.reset_password(session, SYSTEM, time.time(), user.id, hashed)
     click.echo(f"{email} has a new password; open sessions were ended")
 
 
@@ -89,9 +88,9 @@ def reset(
 def disable(config: Path | None, data: Path | None, email: str) -> None:
     """End EMAIL's sessions and tokens and refuse further sign-ins."""
     with portal_session(config, data) as (session, _):
-        user = people.by_email(session, email)
+        user = accounts.by_email(session, email)
         assert user.id is not None
-        people.disable(session, SYSTEM, time.time(), user.id)
+        accounts.disable(session, SYSTEM, time.time(), user.id)
     click.echo(f"{email} is disabled")
 
 

@@ -11,8 +11,7 @@ from portal import access, audit
 from portal.api.dependencies import CHANGES, READS, Answer, Before, Caller, Limit, Message, Moment, Number, Word
 from portal.models.people import User
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import UserDraft
 
 router = APIRouter(tags=["people"])
@@ -94,7 +93,7 @@ class AuditList(Answer):
 @router.get("/users", responses=READS)
 def users(call: Caller) -> UserList:
     with call.reading() as session:
-        return UserList(users=[UserOut.model_validate(user) for user in people.users(session, call.actor)])
+        return UserList(users=[UserOut.model_validate(user) for user in accounts.users(session, call.actor)])
 
 
 @router.post("/users", status_code=201, responses=CHANGES)
@@ -103,7 +102,7 @@ def create_user(call: Caller, message: UserIn) -> UserOut:
     hashed = "" if message.password is None else call.deps.passwords.hash(message.password)
     draft = UserDraft(message.email, message.name, message.roles, message.site)
     with call.writing() as session:
-        return UserOut.model_validate(people.create_user(session, call.actor, call.now, draft, hashed))
+        return UserOut.model_validate(accounts.create_user(session, call.actor, call.now, draft, hashed))
 
 
 @router.patch("/users/{number}", responses=CHANGES)
@@ -112,13 +111,13 @@ def update_user(call: Caller, number: Number, message: UserPatch) -> UserOut:
     hashed = None if message.password is None else call.deps.passwords.hash(message.password)
     who = (call.actor, call.now, number)
     with call.writing() as session:
-        user = people.get(session, number)
+        user = accounts.get(session, number)
         if message.model_fields_set & {"email", "name", "roles", "site"}:
-            user = people.update_user(session, *who, _patched(user, message))
+            user = accounts.update_user(session, *who, _patched(user, message))
         if hashed is not None:
-            user = people.reset_password(session, *who, hashed)
+            user = accounts.reset_password(session, *who, hashed)
         if message.disabled is not None:
-            user = (people.disable if message.disabled else people.enable)(session, *who)
+            user = (accounts.disable if message.disabled else accounts.enable)(session, *who)
         return UserOut.model_validate(user)
 
 

@@ -15,8 +15,7 @@ from portal.pages import forms, web
 from portal.pages.forms import Form
 from portal.pages.oidc import provider_of, return_address
 from portal.pages.web import PersonVisit, SentForm, SignedVisit, go
-from portal.people import accounts as people
-from portal.people import identities, second_factor, sessions
+from portal.people import accounts, identities, second_factor, sessions
 from portal.people.second_factor import Enrolment
 
 log = logging.getLogger(__name__)
@@ -40,7 +39,7 @@ def set_up(visit: SentForm) -> Response:
             return _page(visit, session, Form(), enrolment)
     try:
         with visit.writing() as session:
-            user = people.get(session, number)
+            user = accounts.get(session, number)
             codes = second_factor.confirm(session, sealer, visit.now, user, visit.value("code"))
     except Invalid as error:
         with visit.reading() as session:
@@ -83,7 +82,7 @@ def link(visit: SentForm) -> Response:
 def _check_password(visit: SentForm, number: int) -> None:
     wired, address = visit.wired, visit.request.client.host if visit.request.client else ""
     with visit.reading() as session:
-        email = people.get(session, number).email
+        email = accounts.get(session, number).email
     known, password = web.known_browser(visit), visit.value("password")
     sessions.check_password(wired.engine, wired.passwords, wired.throttle, email, password, visit.now, address, known)
 
@@ -102,7 +101,7 @@ def _page(
     linking: Form | None = None,
 ) -> Response:
     number = _mine(visit)
-    user = people.get(session, number)
+    user = accounts.get(session, number)
     config = visit.wired.config.oidc
     linked = None if config is None else identities.of(session, number, config.issuer)
     return visit.page(

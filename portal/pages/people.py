@@ -19,8 +19,7 @@ from portal.pages.forms import Form
 from portal.pages.tables import listing
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Option, Word
-from portal.people import accounts as people
-from portal.people import directory, handover, identities, second_factor, sessions
+from portal.people import accounts, directory, handover, identities, second_factor, sessions
 from portal.people.accounts import UserDraft
 from portal.people.directory import Wanted
 
@@ -117,7 +116,7 @@ def create(visit: SentForm) -> Response:
     try:
         hashed = visit.wired.passwords.hash(visit.value("password")) if visit.value("password") else ""
         with visit.writing() as session:
-            user = people.create_user(session, visit.actor, visit.now, _draft(visit), hashed)
+            user = accounts.create_user(session, visit.actor, visit.now, _draft(visit), hashed)
             number = user.id
     except Invalid as error:
         with visit.reading() as session:
@@ -163,16 +162,16 @@ def change(visit: SentForm, number: Number) -> Response:
 def _do(visit: SentForm, session: Session, number: int, deed: str, hashed: str) -> str:
     who = (session, visit.actor, visit.now, number)
     if deed == "save":
-        people.update_user(*who, _draft(visit))
+        accounts.update_user(*who, _draft(visit))
         return "Saved."
     if deed == "password":
-        people.reset_password(*who, hashed)
+        accounts.reset_password(*who, hashed)
         return "The password is changed, and every open session of this person was ended."
     if deed == "disable":
-        people.disable(*who)
+        accounts.disable(*who)
         return "The account is disabled; its sessions and tokens were ended."
     if deed == "enable":
-        people.enable(*who)
+        accounts.enable(*who)
         return "The account is in use again."
     if deed == "hand-over":
         passed = handover.hand_over(*who, visit.value("to"))
@@ -199,7 +198,7 @@ def _one(
     status: int = 200,
 ) -> Response:
     access.require(access.may_administer(visit.actor), _ONLY)
-    user = people.get(session, number)
+    user = accounts.get(session, number)
     kept = forms.of(name=user.name, email=user.email, roles=user.roles, site=user.site_id or "")
     saved = Form(kept)
     empty = Form()

@@ -17,8 +17,7 @@ from portal.pages.forms import Form
 from portal.pages.people import ROLES
 from portal.pages.web import Number, PersonVisit, SentForm, SignedVisit, go
 from portal.pages.words import Word
-from portal.people import accounts as people
-from portal.people import directory
+from portal.people import accounts, directory
 from portal.people.accounts import TokenDraft
 
 router = APIRouter()
@@ -53,7 +52,7 @@ def create(visit: SentForm) -> Response:
     draft = TokenDraft(visit.value("name"), visit.value("role"), machine, visit.number("days"), visit.value("scope"))
     try:
         with visit.writing() as session:
-            secret = people.create_token(session, visit.actor, visit.now, draft).secret
+            secret = accounts.create_token(session, visit.actor, visit.now, draft).secret
     except Invalid as error:
         with visit.reading() as session:
             return _page(visit, session, forms.refused(visit.typed, error), status=error.status)
@@ -64,12 +63,12 @@ def create(visit: SentForm) -> Response:
 @router.post("/tokens/{number}/revoke")
 def revoke(visit: SentForm, number: Number) -> Response:
     with visit.writing() as session:
-        people.revoke_token(session, visit.actor, visit.now, number)
+        accounts.revoke_token(session, visit.actor, visit.now, number)
     return go("/tokens")
 
 
 def _page(visit: SignedVisit, session: Session, form: Form, secret: str = "", status: int = 200) -> Response:
-    found = people.tokens(session, visit.actor)
+    found = accounts.tokens(session, visit.actor)
     names = directory.owners(session, found)
     everything = access.may_administer(visit.actor)
     return visit.page(

@@ -18,7 +18,7 @@ from portal.errors import FieldError, Invalid
 from portal.models.people import User
 from portal.models.requests import Request
 from portal.models.words import Role, State
-from portal.people import accounts as people
+from portal.people import accounts
 
 _MAY_HAVE = {Role.REQUESTER, Role.REVIEWER, Role.ADMINISTRATOR, Role.DESIGNEE}
 
@@ -46,7 +46,7 @@ def holdings(session: Session, user_id: int) -> Holdings:
 def hand_over(session: Session, actor: Actor, now: float, user_id: int, to_email: str) -> Passed:
     """Pass everything on to the account of `to_email`; empty: to the desk. Raises `Invalid` and `NotFound`."""
     access.require(access.may_administer(actor), "Only an administrator hands a person's requests over.")
-    people.get(session, user_id)
+    accounts.get(session, user_id)
     to = _named(session, user_id, to_email) if to_email.strip() else _desk(session, user_id)
     rows = session.exec(select(Request).where(Request.requester_id == user_id).order_by(col(Request.id))).all()
     for row in rows:

@@ -16,8 +16,7 @@ from portal.config import OidcConfig
 from portal.errors import Conflict, Forbidden
 from portal.models.people import ExternalIdentity, User
 from portal.oidc.staff import Claimed
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 
 _NAMES = {"google": "Google", "entra": "Microsoft"}
 
@@ -59,7 +58,7 @@ def _by_email(session: Session, config: OidcConfig, who: Claimed) -> User:
 def link(session: Session, actor: Actor, now: float, who: Claimed) -> None:
     """Link a signed-in person's own account to the identity that they showed. Raises `Conflict`."""
     access.require(actor.is_person, "A person links their own account.")
-    user = people.get(session, actor.user_id or 0)
+    user = accounts.get(session, actor.user_id or 0)
     row = session.get(ExternalIdentity, (who.issuer, who.subject))
     if row is not None and row.user_id != user.id:
         raise Conflict("That identity belongs to another account. An administrator can unlink it there.")
@@ -93,7 +92,7 @@ def all_of(session: Session, user_id: int) -> tuple[ExternalIdentity, ...]:
 def unlink(session: Session, actor: Actor, now: float, user_id: int) -> None:
     """Forget a person's identities and end their sessions; the next sign-in links anew. Raises `Conflict`."""
     access.require(access.may_administer(actor), "Only an administrator unlinks an identity.")
-    people.get(session, user_id)
+    accounts.get(session, user_id)
     gone = session.execute(delete(ExternalIdentity).where(col(ExternalIdentity.user_id) == user_id))
     if not getattr(gone, "rowcount", 0):
         raise Conflict("This account is linked to no identity.")

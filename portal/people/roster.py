@@ -26,7 +26,7 @@ from portal.errors import FieldError, Invalid, Refused
 from portal.models.district import Site
 from portal.models.people import User
 from portal.models.words import Role
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import UserDraft
 
 FILES = ("orgs.csv", "users.csv", "roles.csv")
@@ -192,7 +192,7 @@ def _import(session: Session, actor: Actor, now: float, person: _Person, site: s
     if user is None:
         if person.enabled:
             draft = UserDraft(person.email, person.name, (Role.REQUESTER,), site)
-            user = people.create_user(session, actor, now, draft, "")
+            user = accounts.create_user(session, actor, now, draft, "")
             user.sourced_id = person.sourced_id
             yield Line("create", *here)
         return
@@ -200,10 +200,12 @@ def _import(session: Session, actor: Actor, now: float, person: _Person, site: s
     user.sourced_id = person.sourced_id
     place = site or user.site_id
     if (user.name, user.email, user.site_id) != (person.name, person.email, place):
-        people.update_user(session, actor, now, user.id, UserDraft(person.email, person.name, tuple(user.roles), place))
+        accounts.update_user(
+            session, actor, now, user.id, UserDraft(person.email, person.name, tuple(user.roles), place)
+        )
         yield Line("change", *here)
     if not person.enabled and user.disabled_at is None:
-        people.disable(session, actor, now, user.id)
+        accounts.disable(session, actor, now, user.id)
         yield Line("disable", *here)
 
 
@@ -211,7 +213,7 @@ def _no_longer_staff(session: Session, actor: Actor, now: float, others: set[str
     """Accounts of the roster whose person is in it still, and no employee any more."""
     for user in session.exec(select(User).where(col(User.sourced_id).is_not(None), col(User.disabled_at).is_(None))):
         if user.sourced_id in others and user.id is not None:
-            people.disable(session, actor, now, user.id)
+            accounts.disable(session, actor, now, user.id)
             yield Line("disable", user.name, user.email, user.site_id or "")
 
 

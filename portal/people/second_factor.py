@@ -22,8 +22,7 @@ from portal.errors import Conflict, FieldError, Forbidden, Invalid
 from portal.models.district import District
 from portal.models.people import SecondFactor, User, WebSession
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.sealing import Sealer
 
 STEP = 30  # seconds
@@ -69,7 +68,7 @@ def begin(session: Session, sealer: Sealer, now: float, user_id: int) -> Enrolme
             row = SecondFactor(user_id=user_id, sealed="", created_at=int(now))
             session.add(row)
         row.sealed = sealer.seal(_purpose(user_id), secret)
-    user, district = people.get(session, user_id), session.get(District, 1)
+    user, district = accounts.get(session, user_id), session.get(District, 1)
     issuer = "Schoolgate" if district is None else f"Schoolgate {district.name}"
     uri = pyotp.TOTP(secret.decode()).provisioning_uri(name=user.email, issuer_name=issuer)
     return Enrolment(secret.decode(), segno.make(uri, micro=False).svg_inline(scale=4, dark="#000", light="#fff"))
@@ -116,7 +115,7 @@ def reset(session: Session, actor: Actor, now: float, user_id: int) -> None:
     access.require(access.may_administer(actor), "Only an administrator resets one-time codes.")
     if actor.user_id == user_id:
         raise Forbidden("Another administrator resets your one-time codes, or the command line does.")
-    people.get(session, user_id)
+    accounts.get(session, user_id)
     session.execute(delete(SecondFactor).where(col(SecondFactor.user_id) == user_id))
     sessions.end_sessions(session, user_id)
     audit.record(session, actor, int(now * 1000), "people.second-factor.reset", f"user:{user_id}")

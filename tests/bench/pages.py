@@ -27,8 +27,7 @@ from portal.database import transaction
 from portal.models.people import User
 from portal.models.words import Role
 from portal.outbox import record_change
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import TokenDraft
 from portal.people.sessions import user_actor
 from tests.bench import big_district
@@ -114,7 +113,7 @@ def district(folder: Path) -> Iterator[tuple[Served, httpx.Client, httpx.Client]
             with transaction(engine) as session:
                 signed = sessions.sign_in_demo(session, user.id or 0, time.time(), 1, True)
                 draft = TokenDraft("bench", Role.ADMINISTRATOR, machine=False)
-                secret = people.create_token(session, user_actor(user), time.time(), draft).secret
+                secret = accounts.create_token(session, user_actor(user), time.time(), draft).secret
             bearer = {"Authorization": f"Bearer {secret}"}
             with (
                 httpx.Client(base_url=served.url, cookies={sessions.COOKIE: signed.secret}, timeout=60) as browser,

@@ -21,7 +21,7 @@ from portal.models.levers import GrantRow
 from portal.models.requests import Request
 from portal.models.words import State
 from portal.outbox import record_change
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.sessions import hash_secret, user_actor
 from tests.accounts import REVIEWER, TEACHER
 
@@ -48,8 +48,8 @@ def grants(count: int) -> Callable[[Path], None]:
     def fill(data: Path) -> None:
         now = int(time.time())
         with _writing(data) as session:
-            reviewer = user_actor(people.by_email(session, REVIEWER))
-            teacher = people.by_email(session, TEACHER)
+            reviewer = user_actor(accounts.by_email(session, REVIEWER))
+            teacher = accounts.by_email(session, TEACHER)
             assert teacher.id is not None
             for number in range(count):
                 site = "edison" if number % 2 else "lincoln"
@@ -100,7 +100,7 @@ def schools(count: int) -> Callable[[Path], None]:
                 )
                 group.networks, group.blocks = [network], ["social-media"]
                 session.add(group)
-            actor = user_actor(people.by_email(session, REVIEWER))
+            actor = user_actor(accounts.by_email(session, REVIEWER))
             record_change(session, actor, time.time(), "district.group.create", "groups")
 
     return fill

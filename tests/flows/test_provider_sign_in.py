@@ -18,7 +18,7 @@ from portal.access import SYSTEM
 from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
 from portal.oidc.provider import Provider
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import UserDraft
 from tests.flows.conftest import OpenPage
 from tests.flows.district import free_port, until
@@ -65,7 +65,9 @@ def portal(issuer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     config = replace(config_in(tmp_path_factory.mktemp("provider"), free_port()), oidc=told)
     engine = founded(config)
     with transaction(engine) as session:
-        people.create_user(session, SYSTEM, time.time(), UserDraft(f"tess@{DOMAIN}", "Tess Okafor", ("requester",)), "")
+        accounts.create_user(
+            session, SYSTEM, time.time(), UserDraft(f"tess@{DOMAIN}", "Tess Okafor", ("requester",)), ""
+        )
     with serving(config, engine) as served:
         served.app.state.deps = replace(served.wired, provider=Provider(told, PATIENT))
         yield served

@@ -33,8 +33,7 @@ from portal.models.delivery import Publication
 from portal.models.levers import GrantRow
 from portal.models.requests import Request
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import TokenDraft, UserDraft
 from portal.people.passwords import Passwords
 from portal.people.sessions import Throttle
@@ -99,7 +98,7 @@ class Desk:
 
     def machine(self, role: Role) -> Actor:
         with transaction(self.engine) as session:
-            made = people.create_token(session, self.amir, NOW, TokenDraft("robot", role))
+            made = accounts.create_token(session, self.amir, NOW, TokenDraft("robot", role))
             actor = sessions.resolve_token(session, made.secret, NOW)
         assert actor is not None
         return actor
@@ -111,8 +110,8 @@ def opened(folder: Path) -> Desk:
     migrations.upgrade(engine)
     with transaction(engine) as session:
         demo.seed(session, NOW, "http://127.0.0.1:8080")
-        people.create_user(session, SYSTEM, NOW, UserDraft("ben.ode@riverbend.example", "Ben Ode", ("reviewer",)), "")
-        people.create_user(session, SYSTEM, NOW, UserDraft("ada.li@riverbend.example", "Ada Li", ("auditor",)), "")
+        accounts.create_user(session, SYSTEM, NOW, UserDraft("ben.ode@riverbend.example", "Ben Ode", ("reviewer",)), "")
+        accounts.create_user(session, SYSTEM, NOW, UserDraft("ada.li@riverbend.example", "Ada Li", ("auditor",)), "")
         found = {name: actor(session, f"{name}@riverbend.example") for name in _NAMES}
     return Desk(engine, folder, *(found[name] for name in _NAMES))
 
@@ -121,7 +120,7 @@ _NAMES = ("tess.okafor", "rosa.diaz", "ben.ode", "amir.khan", "ada.li")
 
 
 def actor(session: Session, email: str) -> Actor:
-    return sessions.user_actor(people.by_email(session, email))
+    return sessions.user_actor(accounts.by_email(session, email))
 
 
 def grant(name: str = "pinterest.com", match: str = "subtree") -> GrantDraft:
@@ -152,7 +151,7 @@ def api(desk: Desk) -> Iterator[httpx.Client]:
 
 def bearer(desk: Desk, who: Actor, role: Role, machine: bool = False) -> dict[str, str]:
     with transaction(desk.engine) as session:
-        secret = people.create_token(session, who, NOW, TokenDraft("test", role, machine)).secret
+        secret = accounts.create_token(session, who, NOW, TokenDraft("test", role, machine)).secret
     return {"Authorization": f"Bearer {secret}"}
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from portal.database import transaction
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import sessions, signing_in
+from portal.people import accounts, sessions, signing_in
 from portal.people.accounts import UserDraft
 from portal.people.sessions import Throttle
 from tests.portal.frontdesk import NOW, PASSWORDS, Desk, api, bearer
@@ -264,7 +263,7 @@ def test_people_over_http_and_no_hash_ever_leaves(desk: Desk, client: httpx.Clie
     assert "argon2" not in client.get("/users", headers=amir).text
     problem(client.post("/users", json={**person, "email": "k@x.example", "password": "short"}, headers=amir), 422)
     with transaction(desk.engine) as session:
-        people.create_user(session, desk.amir, NOW, UserDraft("z@x.example", "Z", ("requester",)), "")
+        accounts.create_user(session, desk.amir, NOW, UserDraft("z@x.example", "Z", ("requester",)), "")
 
 
 def test_the_audit_over_http(desk: Desk, client: httpx.Client) -> None:

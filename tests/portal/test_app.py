@@ -26,7 +26,7 @@ from portal.models.delivery import BaseFile, Publication
 from portal.models.people import User
 from portal.models.words import Role
 from portal.nodes.keys import signing_key
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import TokenDraft
 from tests.portal.gatehouse import Served, config_in, free_port, serving
 
@@ -49,7 +49,7 @@ def secret_of(engine: Engine, role: Role) -> str:
         user = next(one for one in users if role in one.roles)
         actor = Actor(ActorKind.USER, user.id or 0, user.name, frozenset(Role(one) for one in user.roles), user.id)
         draft = TokenDraft(name="test", role=role, machine=False)
-        return people.create_token(session, actor, time.time(), draft).secret
+        return accounts.create_token(session, actor, time.time(), draft).secret
 
 
 class Api:

@@ -20,8 +20,7 @@ from portal.database import reading, transaction
 from portal.models.people import User
 from portal.models.words import Role
 from portal.nodes.publication import newest_version
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import TokenDraft
 from portal.upkeep import alertjob
 from tests.portal import databases
@@ -85,10 +84,10 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
                 session.add(user)
                 signed = sessions.sign_in_demo(session, 1, time.time(), 1, True)
                 machine = TokenDraft("prometheus", Role.AUDITOR, machine=True)
-                secret = people.create_token(session, SYSTEM, time.time(), machine).secret
+                secret = accounts.create_token(session, SYSTEM, time.time(), machine).secret
                 user.demo = False
                 chief = Actor(ActorKind.USER, 1, user.name, frozenset({Role.ADMINISTRATOR}), 1)
-                own = people.create_token(
+                own = accounts.create_token(
                     session, chief, time.time(), TokenDraft("own", Role.ADMINISTRATOR, False)
                 ).secret
             with serving(config, engine) as served:

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import content_type_conformance, status_c
 
 from portal.database import transaction
 from portal.models.words import Role
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import TokenDraft
 from portal.people.sessions import user_actor
 from tests.portal import gatehouse
@@ -72,8 +72,8 @@ def test_every_operation_answers_as_it_is_documented(portal: Served, who: str) -
 def bearer_token(portal: Served, who: str) -> str:  # noqa: F811
     role = {"amir": Role.ADMINISTRATOR, "rosa": Role.REVIEWER}[who]
     with transaction(portal.wired.engine) as session:
-        actor = user_actor(people.by_email(session, PEOPLE[who]))
-        return people.create_token(session, actor, 1.0e9 * 2, TokenDraft("t", role, machine=False)).secret
+        actor = user_actor(accounts.by_email(session, PEOPLE[who]))
+        return accounts.create_token(session, actor, 1.0e9 * 2, TokenDraft("t", role, machine=False)).secret
 
 
 def credential(portal: Served) -> str:  # noqa: F811

@@ -29,8 +29,7 @@ from portal.models.delivery import Node
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import TokenDraft, UserDraft
 from portal.people.sessions import SignedIn, user_actor
 from portal.places import profiles
@@ -333,12 +332,12 @@ def furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[st
     actors = {}
     for key, role in PEOPLE.items():
         draft = UserDraft(f"{key}@riverbend.example", f"Person {key}", (role,))
-        user = people.create_user(session, SYSTEM, now, draft, "")
+        user = accounts.create_user(session, SYSTEM, now, draft, "")
         user.demo = True
         users[key], actors[key] = user.id or 0, user_actor(user)
         if key == "o":
-            people.create_token(session, actors["o"], now, TokenDraft("number 1", role, machine=False))
-        tokens[key] = people.create_token(session, actors[key], now, TokenDraft("t", role, machine=False)).secret
+            accounts.create_token(session, actors["o"], now, TokenDraft("number 1", role, machine=False))
+        tokens[key] = accounts.create_token(session, actors[key], now, TokenDraft("t", role, machine=False)).secret
     catalogue = served.wired.catalogue
     draft = requests.Draft((ToolDraft("pinterest.com"),), "A poster")
     row = requests.submit(session, actors["o"], now, draft)

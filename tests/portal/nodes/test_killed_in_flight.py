@@ -19,11 +19,12 @@ from tests.portal.frontdesk import Desk
 
 DECIDER = """
 import sys
-from portal import people, requests, sessions
+from portal.desk import requests
+from portal.people import accounts, sessions
 from portal.database import connect, transaction
-from portal.requests import Draft
-from portal.tools import ToolDraft
-from portal.workflow import Event
+from portal.desk.requests import Draft
+from portal.desk.tools import ToolDraft
+from portal.desk.workflow import Event
 from tests.portal.frontdesk import LISTS, NOW, actor
 
 engine = connect(sys.argv[1])

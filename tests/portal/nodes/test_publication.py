@@ -234,7 +234,7 @@ def test_publishers_that_race_make_one_gapless_sequence_and_answer_each_row_once
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from portal import live, publication
+    from portal.nodes import live, publication
     from portal.app import create_app
     from portal.database import connect
     from tests.portal.gatehouse import config_in, grant, serving

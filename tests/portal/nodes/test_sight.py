@@ -21,8 +21,7 @@ from portal.models.words import Role
 from portal.nodes import reports, sight
 from portal.nodes.reports import Heartbeat
 from portal.pages import charts
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import TokenDraft
 from portal.upkeep import alerts
 from portal.upkeep.alerts import Finding
@@ -155,7 +154,7 @@ def test_the_pages_show_counts_and_none_below_five_devices(served: Served) -> No
 def nodes(served: Served) -> list[dict[str, Any]]:
     with transaction(served.wired.engine) as session:
         draft = TokenDraft("robot", Role.AUDITOR, machine=True)
-        secret = people.create_token(session, SYSTEM, NOW, draft).secret
+        secret = accounts.create_token(session, SYSTEM, NOW, draft).secret
     answer = httpx.get(f"{served.url}/api/v1/nodes", headers={"Authorization": f"Bearer {secret}"})
     assert [one["kind"] for one in answer.json()["alerts"]] == ["node-clock"]
     found: list[dict[str, Any]] = answer.json()["nodes"]

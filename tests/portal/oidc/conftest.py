@@ -18,8 +18,7 @@ from portal.models.audit import AuditEvent
 from portal.models.people import ExternalIdentity, User
 from portal.oidc.fetching import Fetcher
 from portal.oidc.provider import Provider
-from portal.people import accounts as people
-from portal.people import sessions
+from portal.people import accounts, sessions
 from portal.people.accounts import UserDraft
 from tests.portal.gatehouse import Served, config_in, founded, free_port, serving
 from tests.portal.oidc.idp import CLIENT, SECRET, Idp, running
@@ -41,7 +40,7 @@ class House:
         hashed = self.served.wired.passwords.hash(password) if password else ""
         with transaction(self.served.wired.engine) as session:
             draft = UserDraft(f"{name}@{DOMAIN}", name.title(), roles or ("requester",))
-            return people.create_user(session, SYSTEM, time.time(), draft, hashed).id or 0
+            return accounts.create_user(session, SYSTEM, time.time(), draft, hashed).id or 0
 
     def is_(self, name: str, subject: str = "") -> None:
         """Who is signed in at the provider."""

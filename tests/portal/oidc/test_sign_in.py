@@ -16,8 +16,7 @@ from portal.config import OidcConfig, ProviderKind
 from portal.database import transaction
 from portal.oidc import flow
 from portal.oidc.provider import Provider
-from portal.people import accounts as people
-from portal.people import second_factor
+from portal.people import accounts, second_factor
 from portal.verdicts.why import Pace
 from tests.portal.oidc.conftest import DOMAIN, PATIENT, House, oidc
 from tests.portal.oidc.idp import Idp
@@ -86,7 +85,7 @@ def test_a_disabled_account_is_told_so(house: House, visitor: Come) -> None:
     number = house.account("dan")
     house.is_("dan")
     with transaction(house.served.wired.engine) as session:
-        people.disable(session, SYSTEM, time.time(), number)
+        accounts.disable(session, SYSTEM, time.time(), number)
     browser = visitor()
     assert browser.open("/sign-in/oidc").status_code == 403
     assert "This account is disabled" in browser.text
@@ -98,7 +97,7 @@ def test_a_reviewers_code_is_asked_for_after_the_provider_too(house: House, visi
     wired = house.served.wired
     with transaction(wired.engine) as session:
         totp = pyotp.TOTP(second_factor.begin(session, wired.sealer, time.time(), number).secret)
-        user = people.get(session, number)
+        user = accounts.get(session, number)
         second_factor.confirm(session, wired.sealer, time.time() - 60, user, totp.at(int(time.time()) - 60))
     house.is_("rae")
     browser = visitor()

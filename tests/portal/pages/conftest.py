@@ -18,7 +18,7 @@ from portal.config import PortalConfig
 from portal.database import connect, reading, transaction
 from portal.models.people import User
 from portal.nodes.publication import newest_version
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import UserDraft
 from tests.portal import databases
 from tests.portal.gatehouse import Served, free_port, serving
@@ -44,7 +44,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> PortalConfig:
     engine = prepare(config)
     with transaction(engine) as session:
         for key, name, role in (("ben", "Ben Ode", "reviewer"), ("ada", "Ada Li", "auditor")):
-            people.create_user(session, SYSTEM, time.time(), UserDraft(PEOPLE[key], name, (role,)), "")
+            accounts.create_user(session, SYSTEM, time.time(), UserDraft(PEOPLE[key], name, (role,)), "")
             _demo(session, PEOPLE[key])
     with serving(config, engine):
         while not _published(config):

@@ -9,7 +9,7 @@ from portal.access import SYSTEM
 from portal.database import connect, reading, transaction
 from portal.errors import Conflict, Forbidden, Invalid, NotFound
 from portal.migrations import upgrade
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import UserDraft
 from portal.upkeep import demo
 from tests.portal.frontdesk import NOW, Desk
@@ -19,28 +19,28 @@ JO = UserDraft("Jo.Park@Riverbend.Example", "Jo Park", ("reviewer", "requester")
 
 def test_an_account_is_made_once_with_its_roles_in_order(desk: Desk) -> None:
     with transaction(desk.engine) as session:
-        user = people.create_user(session, SYSTEM, NOW, JO, "")
+        user = accounts.create_user(session, SYSTEM, NOW, JO, "")
         assert (user.email, user.roles) == ("jo.park@riverbend.example", ["requester", "reviewer"])
-        assert people.by_email(session, " JO.PARK@riverbend.example") == user
+        assert accounts.by_email(session, " JO.PARK@riverbend.example") == user
         with pytest.raises(Invalid, match="mend") as refusal:
-            people.create_user(session, SYSTEM, NOW, JO, "")
+            accounts.create_user(session, SYSTEM, NOW, JO, "")
         assert refusal.value.errors[0].field == "email"
         with pytest.raises(NotFound):
-            people.by_email(session, "nobody@x.example")
+            accounts.by_email(session, "nobody@x.example")
 
 
 def test_every_mistake_of_an_account_is_told_at_once(desk: Desk) -> None:
     with pytest.raises(Invalid) as refusal, transaction(desk.engine) as session:
-        people.create_user(session, SYSTEM, NOW, UserDraft("jo", " ", ("king",), "atlantis"), "")
+        accounts.create_user(session, SYSTEM, NOW, UserDraft("jo", " ", ("king",), "atlantis"), "")
     assert {error.field for error in refusal.value.errors} == {"email", "name", "roles[0]", "site"}
 
 
 def test_another_address_is_on_record(desk: Desk) -> None:
     """An administrator who turns an account into another person's cannot do it unseen."""
     with transaction(desk.engine) as session:
-        user = people.create_user(session, SYSTEM, NOW, JO, "")
+        user = accounts.create_user(session, SYSTEM, NOW, JO, "")
         draft = UserDraft("other@riverbend.example", "Jo Park", ("requester",), "edison")
-        people.update_user(session, desk.amir, NOW, user.id or 0, draft)
+        accounts.update_user(session, desk.amir, NOW, user.id or 0, draft)
         (event,) = audit.find(session, desk.amir, f"user:{user.id}", "people.user.update", None, 9)
         address = event.detail["address"]
     assert address == {"before": "jo.park@riverbend.example", "after": "other@riverbend.example"}
@@ -50,25 +50,25 @@ def test_only_an_administrator_manages_accounts(desk: Desk) -> None:
     with reading(desk.engine) as session:
         for who in (desk.tess, desk.rosa, desk.ada):
             with pytest.raises(Forbidden):
-                people.create_user(session, who, NOW, JO, "")
+                accounts.create_user(session, who, NOW, JO, "")
             with pytest.raises(Forbidden):
-                people.users(session, who)
-        assert len(people.users(session, desk.amir)) == 5
+                accounts.users(session, who)
+        assert len(accounts.users(session, desk.amir)) == 5
 
 
 def test_the_last_administrator_is_never_lost(desk: Desk) -> None:
     amir = UserDraft("amir.khan@riverbend.example", "Amir Khan", ("requester",))
     with transaction(desk.engine) as session:
         with pytest.raises(Conflict, match="last administrator"):
-            people.disable(session, desk.amir, NOW, desk.amir.id)
-        other = people.create_user(session, SYSTEM, NOW, UserDraft("b@x.example", "B", ("administrator",)), "")
-        people.disable(session, desk.amir, NOW, desk.amir.id)
-        people.enable(session, SYSTEM, NOW, desk.amir.id)
-        people.disable(session, SYSTEM, NOW, other.id or 0)
+            accounts.disable(session, desk.amir, NOW, desk.amir.id)
+        other = accounts.create_user(session, SYSTEM, NOW, UserDraft("b@x.example", "B", ("administrator",)), "")
+        accounts.disable(session, desk.amir, NOW, desk.amir.id)
+        accounts.enable(session, SYSTEM, NOW, desk.amir.id)
+        accounts.disable(session, SYSTEM, NOW, other.id or 0)
     with pytest.raises(Conflict, match="last administrator"), transaction(desk.engine) as session:
-        people.update_user(session, SYSTEM, NOW, desk.amir.id, amir)
+        accounts.update_user(session, SYSTEM, NOW, desk.amir.id, amir)
     with reading(desk.engine) as session:
-        assert "administrator" in people.get(session, desk.amir.id).roles
+        assert "administrator" in accounts.get(session, desk.amir.id).roles
 
 
 def test_a_demo_never_runs_on_a_real_districts_database(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:

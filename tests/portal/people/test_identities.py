@@ -10,8 +10,7 @@ from portal.database import transaction
 from portal.errors import Conflict, Forbidden
 from portal.models.people import User, WebSession
 from portal.oidc.staff import Claimed
-from portal.people import accounts as people
-from portal.people import identities, sessions
+from portal.people import accounts, identities, sessions
 from portal.people.accounts import UserDraft
 from portal.people.identities import NoAccount
 from portal.people.sessions import user_actor
@@ -26,7 +25,7 @@ BY_HAND = OidcConfig(ProviderKind.GOOGLE, ISSUER, "c", "s", domains=("riverbend.
 def made(desk: Desk, name: str) -> int:
     with transaction(desk.engine) as session:
         draft = UserDraft(f"{name}@riverbend.example", name, ("requester",))
-        return people.create_user(session, SYSTEM, NOW, draft, "").id or 0
+        return accounts.create_user(session, SYSTEM, NOW, draft, "").id or 0
 
 
 def account(desk: Desk, subject: str, email: str = "", config: OidcConfig = CONFIG) -> User:
@@ -52,7 +51,7 @@ def test_an_address_that_was_given_to_somebody_else_opens_nothing(desk: Desk) ->
         for actor in (desk.tess, desk.rosa, desk.ada):
             with pytest.raises(Forbidden):
                 identities.unlink(session, actor, NOW, jo)
-        open_one = sessions.begin(session, people.get(session, jo), NOW, 12, "session.oidc.begin")
+        open_one = sessions.begin(session, accounts.get(session, jo), NOW, 12, "session.oidc.begin")
         identities.unlink(session, desk.amir, NOW, jo)
         assert session.get(WebSession, sessions.hash_secret(open_one.secret)) is None
         with pytest.raises(Conflict):
@@ -71,15 +70,15 @@ def test_nobody_gets_an_account_by_authenticating(desk: Desk) -> None:
 def test_a_disabled_account_stays_shut_and_is_not_linked(desk: Desk) -> None:
     jo = made(desk, "jo")
     with transaction(desk.engine) as session:
-        people.disable(session, desk.amir, NOW, jo)
+        accounts.disable(session, desk.amir, NOW, jo)
     with pytest.raises(Forbidden, match="disabled"):
         account(desk, "s1", "jo@riverbend.example")
     with transaction(desk.engine) as session:
         assert identities.all_of(session, jo) == ()
-        people.enable(session, desk.amir, NOW, jo)
+        accounts.enable(session, desk.amir, NOW, jo)
     account(desk, "s1", "jo@riverbend.example")
     with transaction(desk.engine) as session:
-        people.disable(session, desk.amir, NOW, jo)
+        accounts.disable(session, desk.amir, NOW, jo)
     with pytest.raises(Forbidden, match="disabled"):
         account(desk, "s1")
 
@@ -89,7 +88,7 @@ def test_where_addresses_do_not_count_people_link_their_own_account(desk: Desk) 
     with pytest.raises(NoAccount):
         account(desk, "s1", "jo@riverbend.example", BY_HAND)
     with transaction(desk.engine) as session:
-        mine, theirs = (user_actor(people.get(session, one)) for one in (jo, other))
+        mine, theirs = (user_actor(accounts.get(session, one)) for one in (jo, other))
         identities.link(session, mine, NOW, Claimed(ISSUER, "s1", ""))
         identities.link(session, mine, NOW, Claimed(ISSUER, "s1", ""))  # again is nothing new
         with pytest.raises(Conflict, match="another account"):

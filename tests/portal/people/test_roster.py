@@ -13,8 +13,7 @@ from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid
 from portal.models.audit import AuditEvent
 from portal.models.people import User
-from portal.people import accounts as people
-from portal.people import roster
+from portal.people import accounts, roster
 from tests.portal.frontdesk import NOW, Desk
 
 ORGS = (
@@ -119,7 +118,7 @@ def test_an_account_that_was_there_keeps_its_roles_and_follows_a_new_address(des
     imported(desk, {"users.csv": head + row})
     imported(desk, {"users.csv": head + row.replace("rosa.diaz@", "rosa@")})
     with reading(desk.engine) as session:
-        rosa = people.get(session, desk.rosa.id)
+        rosa = accounts.get(session, desk.rosa.id)
         assert (rosa.email, "reviewer" in rosa.roles) == ("rosa@riverbend.example", True)
 
 

@@ -15,8 +15,7 @@ from portal.errors import Conflict, Forbidden, Invalid
 from portal.models.audit import AuditEvent
 from portal.models.people import SecondFactor, WebSession
 from portal.nodes.keys import BadKey
-from portal.people import accounts as people
-from portal.people import second_factor, sessions, signing_in
+from portal.people import accounts, second_factor, sessions, signing_in
 from portal.people.accounts import UserDraft
 from portal.people.sessions import SignedIn, Throttle, user_actor
 from portal.people.signing_in import Finished, Step
@@ -30,13 +29,13 @@ EMAIL, PASSWORD, HERE = "jo@riverbend.example", "four random words here", "192.0
 def made(desk: Desk, *roles: str) -> int:
     with transaction(desk.engine) as session:
         draft = UserDraft(EMAIL, "Jo", roles or ("reviewer",))
-        return people.create_user(session, SYSTEM, NOW, draft, PASSWORDS.hash(PASSWORD)).id or 0
+        return accounts.create_user(session, SYSTEM, NOW, draft, PASSWORDS.hash(PASSWORD)).id or 0
 
 
 def enrolled(desk: Desk, user: int) -> tuple[pyotp.TOTP, tuple[str, ...]]:
     with transaction(desk.engine) as session:
         totp = pyotp.TOTP(second_factor.begin(session, SEALER, NOW, user).secret)
-        codes = second_factor.confirm(session, SEALER, NOW, people.get(session, user), totp.at(int(NOW)))
+        codes = second_factor.confirm(session, SEALER, NOW, accounts.get(session, user), totp.at(int(NOW)))
         return totp, codes
 
 
@@ -185,11 +184,11 @@ def test_a_disabled_person_does_not_finish(desk: Desk) -> None:
     totp, _ = enrolled(desk, user)
     step = password(desk)
     with transaction(desk.engine) as session:
-        people.disable(session, desk.amir, NOW, user)
+        accounts.disable(session, desk.amir, NOW, user)
     with pytest.raises(Forbidden):
         finish(desk, step, totp.at(int(NOW) + 30), NOW + 30)
     with reading(desk.engine) as session:
-        assert user_actor(people.get(session, user)).user_id == user
+        assert user_actor(accounts.get(session, user)).user_id == user
 
 
 def test_the_key_is_made_once_for_its_owner_alone_and_refused_when_others_can_read_it(tmp_path: Path) -> None:

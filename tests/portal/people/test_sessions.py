@@ -13,8 +13,7 @@ from portal.database import reading, transaction
 from portal.errors import Forbidden, Invalid, NotFound
 from portal.models.people import ApiToken, WebSession
 from portal.models.words import Role
-from portal.people import accounts as people
-from portal.people import browsers, sessions, signing_in
+from portal.people import accounts, browsers, sessions, signing_in
 from portal.people.accounts import TokenDraft, UserDraft
 from portal.people.browsers import Known
 from portal.people.passwords import Passwords
@@ -30,7 +29,7 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 def jo(desk: Desk) -> int:
     hashed = PASSWORDS.hash(PASSWORD)
     with transaction(desk.engine) as session:
-        user = people.create_user(
+        user = accounts.create_user(
             session, desk.amir, NOW, UserDraft(EMAIL, "Jo Park", ("requester",), "edison"), hashed
         )
         assert user.id is not None
@@ -66,11 +65,11 @@ def test_the_right_password_begins_a_session_whose_secret_is_not_stored(desk: De
 
 def test_every_way_to_be_wrong_gets_the_same_sentence(desk: Desk, jo: int) -> None:
     with transaction(desk.engine) as session:
-        people.create_user(session, desk.amir, NOW, UserDraft("no@pass.example", "No", ("requester",)), "")
-        gone = people.create_user(
+        accounts.create_user(session, desk.amir, NOW, UserDraft("no@pass.example", "No", ("requester",)), "")
+        gone = accounts.create_user(
             session, desk.amir, NOW, UserDraft("gone@x.example", "Gone", ("requester",)), PASSWORDS.hash(PASSWORD)
         )
-        people.disable(session, desk.amir, NOW, gone.id or 0)
+        accounts.disable(session, desk.amir, NOW, gone.id or 0)
     said = set()
     for email, password in (
         (EMAIL, "wrong"),
@@ -176,7 +175,7 @@ def test_a_session_ends_by_time_by_idleness_by_signing_out_and_with_the_account(
     assert resolve(desk, secret) is None
     other = sign_in(desk).secret
     with transaction(desk.engine) as session:
-        people.disable(session, desk.amir, NOW, jo)
+        accounts.disable(session, desk.amir, NOW, jo)
     assert resolve(desk, other) is None
 
 
@@ -184,7 +183,7 @@ def test_a_new_password_ends_every_session(desk: Desk, jo: int) -> None:
     secret = sign_in(desk).secret
     hashed = PASSWORDS.hash("another good passphrase")
     with transaction(desk.engine) as session:
-        people.reset_password(session, desk.amir, NOW, jo, hashed)
+        accounts.reset_password(session, desk.amir, NOW, jo, hashed)
     assert resolve(desk, secret) is None
     assert sign_in(desk, password="another good passphrase").actor.user_id == jo
 
@@ -207,11 +206,11 @@ def test_a_form_counts_only_with_its_own_sessions_token(desk: Desk, jo: int) -> 
 
 def test_a_persons_token_speaks_for_the_person_while_they_have_the_role(desk: Desk) -> None:
     with transaction(desk.engine) as session:
-        made = people.create_token(session, desk.rosa, NOW, TokenDraft("script", "reviewer", machine=False, days=30))
+        made = accounts.create_token(session, desk.rosa, NOW, TokenDraft("script", "reviewer", machine=False, days=30))
         with pytest.raises(Invalid):
-            people.create_token(session, desk.rosa, NOW, TokenDraft("script", "administrator", machine=False))
+            accounts.create_token(session, desk.rosa, NOW, TokenDraft("script", "administrator", machine=False))
         with pytest.raises(Forbidden):
-            people.create_token(session, desk.rosa, NOW, TokenDraft("robot", "reviewer", machine=True))
+            accounts.create_token(session, desk.rosa, NOW, TokenDraft("robot", "reviewer", machine=True))
     assert made.secret.startswith("sgt_")
     assert made.secret not in str(made.token.model_dump())
 
@@ -227,7 +226,7 @@ def test_a_persons_token_speaks_for_the_person_while_they_have_the_role(desk: De
     assert speaks(NOW + 30 * 86400) is None
     with transaction(desk.engine) as session:
         person = UserDraft("rosa.diaz@riverbend.example", "Rosa Diaz", ("requester",))
-        people.update_user(session, desk.amir, NOW, desk.rosa.id, person)
+        accounts.update_user(session, desk.amir, NOW, desk.rosa.id, person)
     assert speaks() is None
 
 
@@ -235,31 +234,31 @@ def test_a_tokens_scope_is_told_apart_and_a_persons_token_is_made_by_that_person
     """Not even an administrator speaks for a reviewer: deciding is the reviewer's own."""
     with transaction(desk.engine) as session:
         for scope in ("read", "change"):
-            made = people.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, scope))
+            made = accounts.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, scope))
             actor = sessions.resolve_token(session, made.secret, NOW)
             assert actor is not None and actor.reads_only is (scope == "read")
         for wrong in ("", "write", "*"):
             with pytest.raises(Invalid):
-                people.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, wrong))
+                accounts.create_token(session, desk.rosa, NOW, TokenDraft("s", "reviewer", False, 30, wrong))
         with pytest.raises(Invalid):
-            people.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", False, 30))
-        robot = people.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", True, 30))
+            accounts.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", False, 30))
+        robot = accounts.create_token(session, desk.amir, NOW, TokenDraft("s", "reviewer", True, 30))
         found = sessions.resolve_token(session, robot.secret, NOW)
         assert found is not None and not access.may_review(found) and not access.may_administer(found)
 
 
 def test_a_revoked_token_is_nobody_and_others_cannot_revoke_it(desk: Desk) -> None:
     with transaction(desk.engine) as session:
-        made = people.create_token(session, desk.amir, NOW, TokenDraft("robot", "auditor"))
+        made = accounts.create_token(session, desk.amir, NOW, TokenDraft("robot", "auditor"))
         assert made.token.id is not None
-        assert people.tokens(session, desk.rosa) == ()
+        assert accounts.tokens(session, desk.rosa) == ()
         with pytest.raises(NotFound):
-            people.revoke_token(session, desk.rosa, NOW, made.token.id)
+            accounts.revoke_token(session, desk.rosa, NOW, made.token.id)
         actor = sessions.resolve_token(session, made.secret, NOW)
         assert actor is not None
         assert actor.machine
         assert not actor.is_person
-        people.revoke_token(session, desk.amir, NOW, made.token.id)
+        accounts.revoke_token(session, desk.amir, NOW, made.token.id)
         assert sessions.resolve_token(session, made.secret, NOW) is None
 
 

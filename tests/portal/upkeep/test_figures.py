@@ -10,7 +10,7 @@ import httpx
 from portal.access import SYSTEM
 from portal.database import transaction
 from portal.models.words import Role
-from portal.people import accounts as people
+from portal.people import accounts
 from portal.people.accounts import TokenDraft
 from portal.upkeep.figures import quantile
 from tests.metric_names import PORTAL_SECTION, exported, names_in, samples
@@ -26,7 +26,7 @@ def test_the_portal_s_figures_are_those_of_the_document(tmp_path: Path) -> None:
         assert httpx.get(f"{served.url}/metrics").status_code == 401
         with transaction(engine) as session:
             draft = TokenDraft("prometheus", Role.AUDITOR, machine=True)
-            headers = {"Authorization": f"Bearer {people.create_token(session, SYSTEM, time.time(), draft).secret}"}
+            headers = {"Authorization": f"Bearer {accounts.create_token(session, SYSTEM, time.time(), draft).secret}"}
         node = FakeNode.enrolled(served.url, token(config, engine, time.time()))
         with node.client() as client:
             offers = node.offers(client)
