@@ -67,7 +67,7 @@ from portal.upkeep import demo, mail
 from portal.upkeep.alertjob import AlertJob
 from portal.upkeep.jobs import Jobs
 from portal.verdicts.current import Current
-from portal.verdicts.explain import SnapshotCatalogue
+from portal.verdicts.explain import LookUp, SnapshotCatalogue, no_look_up
 from portal.verdicts.why import Pace
 from portal.web import problems
 from portal.web.proxies import Proxies
@@ -97,8 +97,11 @@ def prepare(config: PortalConfig, clock: Callable[[], float] = time.time) -> Eng
     return engine
 
 
-def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] = time.time) -> FastAPI:
-    """Return the portal over an engine that `prepare` made ready. `clock`: seconds since 1970."""
+def create_app(
+    config: PortalConfig, engine: Engine, clock: Callable[[], float] = time.time, look_up: LookUp = no_look_up
+) -> FastAPI:
+    """Return the portal over an engine that `prepare` made ready. `clock`: seconds since 1970. `look_up`: what upstream
+    says, for `explain`."""
     keys = Keyring(config.data)
     with reading(engine) as session:
         keys.follow(succession.newest_key(session))
@@ -156,6 +159,7 @@ def create_app(config: PortalConfig, engine: Engine, clock: Callable[[], float] 
         receipts=Receipts(write_acks),
         arrivals=Pace(most=300),
         provider=None if config.oidc is None else Provider(config.oidc, Fetcher(is_loopback(config.oidc.issuer))),
+        look_up=look_up,
     )
 
     @asynccontextmanager

@@ -19,6 +19,7 @@ from portal.sealing import Sealer
 from portal.upkeep.alertjob import AlertJob
 from portal.upkeep.jobs import Jobs
 from portal.verdicts.current import Current
+from portal.verdicts.explain import LookUp
 from portal.verdicts.why import Pace
 
 
@@ -38,6 +39,7 @@ class Wiring(Deps):
     receipts: Receipts
     arrivals: Pace  # how many sign-ins an address begins
     provider: Provider | None  # of identities; None: passwords only
+    look_up: LookUp  # what upstream says, for `explain`
 
 
 def wiring(request: Request) -> Wiring:

@@ -1,6 +1,7 @@
 """`schoolgate explain`: the verdict on a name for a group or a client, and every step of the decision order.
 
-Reads the snapshot that this machine's node serves; works with the portal stopped.
+Reads the snapshot that this machine's node serves; works with the portal stopped. For a name that is not blocked it
+asks this machine's upstreams, as a worker would, and judges what comes back; or it is told that with `--answer`.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from blocklists import names
+from blocklists import names, reasons, returned
 from blocklists.clients import parse_address
-from blocklists.decide import explain
 from blocklists.policy import FOREVER, UNASSIGNED, Action, Reason, Verdict
+from blocklists.returned import TYPES, Asks, explain
 from blocklists.snapshot import Snapshot
 from deploy.local_records import title_of
+from deploy.lookup import LookUp
 from deploy.options import fail, settings_from, with_settings
 from deploy.settings import resolver_config
 from resolver.config import ResolverConfig
@@ -32,11 +34,30 @@ from resolver.upstreams.routes import Routes
 @click.argument("name")
 @click.option("--group", help="A client group, for example edison/students.")
 @click.option("--client", help="An address: the group is found as for a question from there.")
+@click.option(
+    "--type", "rtype", type=click.Choice(TYPES, False), default="A", show_default=True, help="Of the question."
+)
+@click.option(
+    "--answer",
+    "answers",
+    multiple=True,
+    help="What upstream says, instead of asking it: an address, or a name that it leads to. As often as needed.",
+)
+@click.option("--no-ask", is_flag=True, help="Judge the name alone: ask nobody.")
 @click.option("--at", "moment", help="A time, for example 2026-11-24T15:00 (the district's zone unless it has one).")
 def command(
-    config: Path | None, data: Path | None, name: str, group: str | None, client: str | None, moment: str | None
+    config: Path | None,
+    data: Path | None,
+    name: str,
+    group: str | None,
+    client: str | None,
+    rtype: str,
+    answers: tuple[str, ...],
+    no_ask: bool,
+    moment: str | None,
 ) -> None:
-    """Say whether NAME is allowed, for whom and why: the verdict and every step that led to it."""
+    """Say whether NAME is allowed, for whom and why: the verdict and every step that led to it, with what upstream says
+    and where that leads."""
     if group is not None and client is not None:
         raise click.UsageError("give --group or --client, not both")
     settings = settings_from(config, data)
@@ -48,7 +69,9 @@ def command(
     group, because = _group(snapshot, group, client)
     zone = ZoneInfo(snapshot.policy.zone)
     now = _moment(moment, zone)
-    explanation = explain(name, snapshot.rules(group), now)
+    told = resolver_config(settings)
+    ask = _asks(told, rtype, answers, no_ask)
+    explanation = explain(name, snapshot.rules(group), snapshot.policy, now, rtype, ask)
     verdict = explanation.verdict
 
     click.echo(f"{name} for {group}{because}")
@@ -56,14 +79,31 @@ def command(
     for step in explanation.steps:
         click.echo(f"  {step.number}. {step.title}: {step.found}{'  <- decides' if step.decided else ''}")
     click.echo(f"\n{verdict.action.upper()}: {_reason(verdict.reason)}")
-    for line in _answered_by(resolver_config(settings), verdict, name):
+    for line in _answered_by(told, verdict, name):
         click.echo(line)
+    if words := reasons.told(verdict, snapshot.policy):
+        click.echo(f"devices are told: {words}")
     if verdict.style is not None:
         click.echo(f"answered as {verdict.style}")
     if verdict.lifted is not None:
         click.echo(f"without this grant it would be blocked: {_reason(verdict.lifted)}")
     if verdict.valid_until != FOREVER:
         click.echo(f"this may change at {_local(verdict.valid_until, zone)}")
+
+
+def _asks(told: ResolverConfig, rtype: str, answers: tuple[str, ...], no_ask: bool) -> Asks:
+    if answers and no_ask:
+        raise click.UsageError("give --answer or --no-ask, not both")
+    if answers:
+        try:
+            given = returned.given(answers, rtype)
+        except ValueError as error:
+            raise fail(str(error)) from None
+        return lambda name: given
+    if no_ask:
+        return lambda name: None
+    look_up = LookUp(told)
+    return lambda name: look_up(name, rtype)
 
 
 def _answered_by(told: ResolverConfig, verdict: Verdict, name: str) -> list[str]:

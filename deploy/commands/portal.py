@@ -13,7 +13,7 @@ import click
 
 from deploy.oidc import BadSecretFile, oidc_config
 from deploy.options import fail, settings_from, with_settings
-from deploy.settings import portal_config
+from deploy.settings import portal_config, resolver_config
 
 
 @click.command()
@@ -31,6 +31,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     from sqlalchemy.exc import SQLAlchemyError
 
     from blocklists.seed import BadSeed
+    from deploy.lookup import LookUp
     from portal.app import create_app, prepare
     from portal.database import DatabaseInUse, sole_portal
     from portal.errors import Refused
@@ -54,7 +55,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
                 _issue_token(told.data, engine, issue_token, settings.resolver.name)
             server = uvicorn.Server(
                 uvicorn.Config(
-                    create_app(told, engine),
+                    create_app(told, engine, look_up=LookUp(resolver_config(settings))),
                     host=told.address,
                     port=told.port,
                     log_config=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from math import isfinite
 from typing import Annotated
 
@@ -18,8 +19,18 @@ from portal.wiring import Wiring, wiring
 router = APIRouter(tags=["explain"])
 
 _MAX_TEXT = 4096
+_MAX_ANSWERS = 40
 Name = Annotated[str, Query(min_length=1, max_length=_MAX_TEXT, description="A name, or a web address.")]
 Wired = Annotated[Wiring, Depends(wiring)]
+
+
+class Type(StrEnum):
+    """Of a question."""
+
+    A = "A"
+    AAAA = "AAAA"
+    HTTPS = "HTTPS"
+    SVCB = "SVCB"
 
 
 class AuthorityOut(Answer):
@@ -48,7 +59,8 @@ class StepOut(Answer):
 
 class ExplainOut(Answer):
     """`by`: how the client was known to be in the group. `lifted`: the block that a grant lifts. `valid_until`: when
-    the verdict may change by itself. `request`: the one whose grant lets the name through."""
+    the verdict may change by itself. `request`: the one whose grant lets the name through. `told`: what devices are
+    told with the answer (the extended error's text)."""
 
     name: str
     group: str
@@ -61,6 +73,7 @@ class ExplainOut(Answer):
     lifted: ReasonOut | None
     valid_until: Moment | None
     request: int | None
+    told: str
     steps: list[StepOut]
 
 
@@ -113,12 +126,21 @@ def explain_name(
     group: Annotated[str | None, Query(max_length=200)] = None,
     client: Annotated[str | None, Query(max_length=100, description="An address, instead of a group.")] = None,
     at: Annotated[Moment | None, Query(description="RFC 3339; now, when left out.")] = None,
+    rtype: Annotated[Type, Query(alias="type", description="The question's.")] = Type.A,
+    answer: Annotated[
+        list[Annotated[str, Query(max_length=_MAX_TEXT)]],
+        Query(
+            max_length=_MAX_ANSWERS, description="What comes back: addresses, names. Without any, upstream is asked."
+        ),
+    ] = [],  # noqa: B006 (FastAPI copies it)
 ) -> ExplainOut:
-    """The verdict on a name for a group or a client, and every step that led to it."""
+    """The verdict on a name for a group or a client, with what comes back for it, and every step that led to it."""
     access.require(access.may_see_grants(call.actor), "Sign in to see why a name is blocked.")
     with call.reading() as session:
         snapshot = wired.current.refresh(session)
-    found = explain.explain(snapshot, name, call.now if at is None else at.timestamp(), group, client)
+    moment = call.now if at is None else at.timestamp()
+    ask = explain.asks(wired.look_up, answer, rtype)
+    found = explain.explain(snapshot, name, moment, group, client, rtype, ask)
     verdict = found.verdict
     return ExplainOut.model_validate(
         {
@@ -133,6 +155,7 @@ def explain_name(
             "lifted": None if verdict.lifted is None else _reason(verdict.lifted),
             "valid_until": int(verdict.valid_until) if isfinite(verdict.valid_until) else None,
             "request": found.request,
+            "told": found.told,
             "steps": [StepOut.model_validate(step) for step in found.steps],
         }
     )

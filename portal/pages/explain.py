@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from sqlmodel import Session
 from starlette.responses import Response
 
+from blocklists import returned
 from blocklists.decide import Step
 from blocklists.policy import UNASSIGNED, Reason
 from portal.errors import Invalid
@@ -40,21 +41,35 @@ class _Answer:
 
 
 @router.get("/explain")
-def page(visit: PersonVisit, name: str = "", group: str = "", client: str = "") -> Response:
-    form = Form(forms.of(name=name, group=group, client=client))
-    answer = None
+def page(
+    visit: PersonVisit, name: str = "", group: str = "", client: str = "", type: str = "A", answer: str = ""
+) -> Response:
+    form = Form(forms.of(name=name, group=group, client=client, type=type, answer=answer))
+    found: Explained | None = None
     status = 200
+    if name.strip():
+        with visit.reading() as session:
+            snapshot = visit.wired.current.refresh(session)
+        try:
+            rtype = type if type in returned.TYPES else "A"
+            ask = explain.asks(visit.wired.look_up, answer.replace(",", " ").split(), rtype)  # no session waits for it
+            found = explain.explain(
+                snapshot, name, visit.now, None if client else group or None, client or None, rtype, ask
+            )
+        except Invalid as error:
+            form, status = forms.refused(form.typed, error), error.status
     with visit.reading() as session:
         groups = _groups(session)
-        if name.strip():
-            snapshot = visit.wired.current.refresh(session)
-            try:
-                found = explain.explain(snapshot, name, visit.now, None if client else group or None, client or None)
-                titles = {option.value: option.text for option in groups}
-                answer = _answer(found, titles)
-            except Invalid as error:
-                form, status = forms.refused(form.typed, error), error.status
-        return visit.page(session, "explain.html", status, form=form, groups=groups, answer=answer)
+        titles = {option.value: option.text for option in groups}
+        return visit.page(
+            session,
+            "explain.html",
+            status,
+            form=form,
+            groups=groups,
+            types=returned.TYPES,
+            answer=None if found is None else _answer(found, titles),
+        )
 
 
 def _groups(session: Session) -> list[Option]:
@@ -83,6 +98,7 @@ def _answer(found: Explained, titles: dict[str, str]) -> _Answer:
             *((_Fact("Lifts", f"{_category(verdict.lifted)}"),) if verdict.lifted else ()),
             *((_Fact("Request", f"№ {found.request}", f"/requests/{found.request}"),) if found.request else ()),
             *((_Fact("Answered as", verdict.style.upper()),) if verdict.style else ()),
+            *((_Fact("Devices are told", found.told),) if found.told else ()),
             _Fact("Policy", f"version {found.version}"),
         ),
     )

@@ -12,7 +12,7 @@ from portal.errors import Invalid
 from portal.pages import forms
 from portal.pages.forms import Form
 from portal.pages.web import AnyVisit
-from portal.verdicts import why
+from portal.verdicts import explain, why
 from portal.verdicts.current import NothingPublished
 from portal.verdicts.why import Why
 
@@ -27,16 +27,19 @@ def page(visit: AnyVisit, name: str = "", group: str = "") -> Response:
     if name.strip():
         address = visit.request.client.host if visit.request.client else ""
         wait = 0 if visit.signed_in is not None else visit.wired.pace.wait(address, visit.now)
-    with visit.reading() as session:
-        if name.strip() and not wait:
-            try:
+    if name.strip() and not wait:
+        try:
+            with visit.reading() as session:
                 snapshot = visit.wired.current.refresh(session)
-                found = why.why(session, snapshot, name, group, visit.now)
+            ask = explain.asks(visit.wired.look_up)  # no session waits for it
+            explained = explain.explain(snapshot, name, visit.now, why.known_group(snapshot, group), ask=ask)
+            with visit.reading() as session:
+                found = why.why(session, snapshot, explained)
                 code = why.remembered(session, found.name, found.group) if found.askable else ""
-            except Invalid as error:
-                form, status = forms.refused(form.typed, error), error.status
-            except NothingPublished:
-                status = 503
+        except Invalid as error:
+            form, status = forms.refused(form.typed, error), error.status
+        except NothingPublished:
+            status = 503
     if found is not None and found.askable and not code:
         with visit.writing() as session:
             code = why.make_code(session, found.name, found.group, visit.now)

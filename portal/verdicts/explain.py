@@ -1,27 +1,50 @@
 """Why is this name blocked, or not: the resolver's own decision on the current snapshot, with every step.
 
-There is one decider; this asks it. Nothing here looks at a client's queries: it answers for a name and a group.
+There is one decider; this asks it. Nothing here looks at a client's queries: it answers for a name and a group. What
+comes back for an allowed name is judged too: by what the caller was told, or by what upstream says now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from blocklists import decide, names
+from blocklists import decide, names, reasons, returned
 from blocklists.clients import Membership, parse_address
 from blocklists.names import BadName
 from blocklists.policy import UNASSIGNED, AuthorityKind, ReasonKind, Verdict
+from blocklists.returned import Asks, Returned
 from blocklists.rules import Rules
 from blocklists.snapshot import Snapshot
 from portal.errors import FieldError, Invalid
 from portal.verdicts.current import Current
 
+LookUp = Callable[[str, str], Returned | None]
+"""What upstream says to the question for a name and a type; None when that is not known."""
+
+
+def no_look_up(name: str, rtype: str) -> None:
+    """The `LookUp` of a portal that asks nobody."""
+
+
+def asks(look_up: LookUp, answers: Sequence[str] = (), rtype: str = "A") -> Asks:
+    """Return what `explain` learns from what comes back: `answers` as somebody told them, else what `look_up` says.
+    Raises `Invalid` for what can be no answer."""
+    told = [one for one in answers if one.strip()]
+    if not told:
+        return lambda name: look_up(name, rtype)
+    try:
+        given = returned.given(told, rtype)
+    except ValueError as error:
+        raise Invalid("This answer cannot be judged.", (FieldError("answer", str(error)),)) from None
+    return lambda name: given
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """The verdict on one name for one group at one moment (seconds since 1970), by one snapshot. `by`: how the client
-    was known to be in the group, when a client was given. `request`: the one whose grant lets the name through."""
+    was known to be in the group, when a client was given. `request`: the one whose grant lets the name through. `told`:
+    the extended error's text."""
 
     name: str
     group: str
@@ -32,10 +55,20 @@ class Explained:
     verdict: Verdict
     steps: tuple[decide.Step, ...]
     request: int | None
+    told: str
 
 
-def explain(snapshot: Snapshot, name: str, at: float, group: str | None = None, client: str | None = None) -> Explained:
-    """Return the decision and every step. Neither group nor client: an unassigned client's, the strictest.
+def explain(
+    snapshot: Snapshot,
+    name: str,
+    at: float,
+    group: str | None = None,
+    client: str | None = None,
+    rtype: str = "A",
+    ask: Asks = lambda name: None,
+) -> Explained:
+    """Return the decision and every step. Neither group nor client: an unassigned client's, the strictest. `ask`: what
+    comes back for an allowed name.
 
     Raises `Invalid` for a name, group or address that cannot be.
     """
@@ -44,7 +77,7 @@ def explain(snapshot: Snapshot, name: str, at: float, group: str | None = None, 
     except BadName as error:
         raise Invalid("This name cannot be explained.", (FieldError("name", error.reason),)) from None
     membership = _membership(snapshot, group, client)
-    explanation = decide.explain(canonical, snapshot.rules(membership.group), at)
+    explanation = returned.explain(canonical, snapshot.rules(membership.group), snapshot.policy, at, rtype, ask)
     authority = explanation.verdict.reason.authority
     return Explained(
         name=canonical,
@@ -56,6 +89,7 @@ def explain(snapshot: Snapshot, name: str, at: float, group: str | None = None, 
         verdict=explanation.verdict,
         steps=explanation.steps,
         request=authority.number if authority is not None and authority.kind is AuthorityKind.REQUEST else None,
+        told=reasons.told(explanation.verdict, snapshot.policy),
     )
 
 

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
+from blocklists import names
 from blocklists.base import ListKind
 from blocklists.policy import UNASSIGNED, Action, ReasonKind
+from blocklists.returned import OURS
 from blocklists.snapshot import Snapshot
 from portal.models.district import CategoryRow, ClientGroup, Site
 from portal.models.sight import BlockedCode
-from portal.verdicts import explain
+from portal.verdicts.explain import Explained
 
 KEEP = 30 * 86_400
 MAX_CODES = 20_000
@@ -27,18 +29,24 @@ LETTERS = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # none that is read as another one
 LENGTH = 6
 
 
+_NO_REQUEST = (ReasonKind.LOCKED, ReasonKind.BYPASS, ReasonKind.BRAKE, ReasonKind.REBINDING)
+
+
 @dataclass(frozen=True, slots=True)
 class Why:
     """What is said of one name. `category`, `service`: their titles, empty where there is none. `place`: where it is
-    blocked, in words, empty for an address in no group."""
+    blocked, in words, empty for an address in no group. `led_to`: the blocked name that its answer leads to, when it is
+    not listed itself. `rewritten`: let through in its safe mode."""
 
     name: str
     group: str
     place: str
     blocked: bool
+    rewritten: bool
     kind: ReasonKind
     category: str
     service: str
+    led_to: str
 
     @property
     def locked(self) -> bool:
@@ -47,25 +55,32 @@ class Why:
     @property
     def askable(self) -> bool:
         """True when a written request can open it."""
-        return self.blocked and self.kind not in (ReasonKind.LOCKED, ReasonKind.BYPASS, ReasonKind.BRAKE)
+        return self.blocked and self.kind not in _NO_REQUEST
 
 
-def why(session: Session, snapshot: Snapshot, name: str, group: str, now: float) -> Why:
-    """Return the verdict on `name` for `group`; a group that is not known is nobody's. Raises `Invalid` for a name."""
-    known = group if group in snapshot.by_group else UNASSIGNED
-    found = explain.explain(snapshot, name, now, known)
+def known_group(snapshot: Snapshot, group: str) -> str:
+    """Return `group`; nobody's when it is not known."""
+    return group if group in snapshot.by_group else UNASSIGNED
+
+
+def why(session: Session, snapshot: Snapshot, found: Explained) -> Why:
+    """Return what is said of an explained name."""
     reason = found.verdict.reason
     category = session.get(CategoryRow, reason.category) if reason.category else None
     named = (reason.service, reason.list)
     bundles = [one for one in snapshot.base.lists if one.kind is ListKind.SERVICE and one.id in named]
+    blocked = found.verdict.action in OURS
+    led = blocked and reason.entry is not None and reason.entry not in names.ancestors(found.name)
     return Why(
         name=found.name,
-        group="" if known == UNASSIGNED else known,
-        place=place(session, known),
-        blocked=found.verdict.action is not Action.ALLOW,
+        group="" if found.group == UNASSIGNED else found.group,
+        place=place(session, found.group),
+        blocked=blocked,
+        rewritten=found.verdict.action is Action.REWRITE,
         kind=reason.kind,
         category="" if category is None else category.title,
         service=bundles[0].title if bundles else "",
+        led_to=reason.entry if led and reason.entry else "",
     )
 
 

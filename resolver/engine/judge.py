@@ -6,11 +6,9 @@ put in with `learn` and judged like everything else.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from blocklists import names
-from blocklists.decide import NO_GRANTS
-from blocklists.policy import Action, AnswerStyle, Policy, Reason, ReasonKind, Verdict
+from blocklists import names, returned
+from blocklists.policy import Policy, Verdict
+from blocklists.returned import OURS
 from blocklists.snapshot import Snapshot
 from resolver.config import ResolverConfig
 from resolver.engine.memo import NO_CAP, Finished, Memo, View
@@ -24,14 +22,6 @@ from resolver.message.reply import Reply
 from resolver.message.wire import Query
 from resolver.upstreams.cache import Cache
 from resolver.upstreams.routes import Routes
-
-_OURS = (Action.BLOCK, Action.SYNTHESIZE)  # answered by ourselves, nobody is asked
-_OVER_REWRITES = (ReasonKind.BRAKE, ReasonKind.LOCKED)  # what stops a name that answers in another's place
-
-
-def _nodata(verdict: Verdict) -> Verdict:
-    """A blocked target's verdict for the question: NXDOMAIN would deny what lies below the question (RFC 8020)."""
-    return replace(verdict, style=AnswerStyle.NODATA) if verdict.style is AnswerStyle.NXDOMAIN else verdict
 
 
 class Judge:
@@ -95,7 +85,7 @@ class Judge:
                 self._counters.memo_hits += 1
                 return finished
         verdict = view.verdict(query.name, now)
-        if verdict.action in _OURS:
+        if verdict.action in OURS:
             finished = self._blocked(query, verdict, verdict.valid_until)
         elif query.qtype == wire.ANY:
             finished = self._finished(query, answers.any_answer(), verdict, verdict.valid_until, NO_CAP)
@@ -162,7 +152,7 @@ class Judge:
         the one that answers in its place. `latency` is how long the asker waited, seconds."""
         verdict = view.verdict(query.name, now)
         until = verdict.valid_until
-        if verdict.action in _OURS:
+        if verdict.action in OURS:
             return self._blocked(query, verdict, until, latency)
         target = rewriting.target_of(verdict)
         rewritten = asked != query.name
@@ -172,48 +162,49 @@ class Judge:
             return rewriting.asked_instead(query, target)
         if rewritten and not view.rewrites_to(asked):  # the policy is another one by now
             return query
-        number = verdict.reason.number
-        via = frozenset((number,)) if verdict.reason.kind is ReasonKind.GRANT and number is not None else NO_GRANTS
+        via = returned.via_of(verdict)
         lifted = verdict.lifted is not None
         if rewritten:
             found = view.verdict(asked, now, via)
-            if found.reason.kind in _OVER_REWRITES:
-                return self._blocked(query, _nodata(found), min(until, found.valid_until), latency)
-        instead: bytes | None = None
+            if returned.stops_replacing(found):
+                return self._blocked(query, returned.as_target(found), min(until, found.valid_until), latency)
         hintless: set[bytes] = set()
-        for position, name in enumerate(answer.targets):
-            found = view.verdict(name, now, via)
-            until = min(until, found.valid_until)
-            lifted = lifted or found.lifted is not None
-            if found.action in _OURS:
-                return self._blocked(query, _nodata(found), min(until, answer.expires), latency)
-            if found.target is not None and not rewritten:
-                if position < answer.aliases:
-                    instead = instead or rewriting.target_of(found)
-                hintless.add(name)
-        if instead is not None and query.qtype in rewriting.ADDRESSES:
-            return rewriting.asked_instead(query, instead)
-        if instead is not None and query.qtype in bindings.TYPES:
-            return self._rewritten(query, instead, None, verdict, min(until, answer.expires), latency)
+        if answer.targets:
+            led = returned.over_targets(answer.targets, answer.aliases, view.verdict, now, via, rewritten)
+            until = min(until, led.until)
+            lifted = lifted or led.lifted
+            hintless = led.hintless
+            if led.stopped is not None:
+                return self._blocked(query, led.stopped, min(until, answer.expires), latency)
+            if led.instead is not None and query.qtype in rewriting.ADDRESSES:
+                return rewriting.asked_instead(query, names.to_wire(led.instead))
+            if led.instead is not None and query.qtype in bindings.TYPES:
+                instead = names.to_wire(led.instead)
+                return self._rewritten(query, instead, None, verdict, min(until, answer.expires), latency)
         assert self._policy is not None
-        private = (
-            verdict.reason.kind is ReasonKind.OWN
-            or view.may_be_private(query.name, self._policy)
-            or (self._local is not None and self._local.holds(asked))
-            or self._routes.find(asked).forwarded
-        )
-        if answer.private and not private:
-            reason = Reason(ReasonKind.REBINDING, entry=names.from_wire(query.name))
-            rebound = Verdict(Action.BLOCK, reason, AnswerStyle.NODATA)
-            return self._blocked(query, rebound, min(until, answer.expires), latency)
-        if query.qtype in bindings.TYPES and answer.answers:
-            ech = self._policy.answering.strip_ech
-            answer = bindings.cleaned(
-                answer, query.name, query.qtype, strip_ech=ech, hintless=frozenset(hintless), private=private
-            )
+        binding = query.qtype in bindings.TYPES and answer.answers > 0
+        if answer.private or binding:
+            private = self._may_be_private(query, asked, verdict)
+            if answer.private and not private:
+                rebound = returned.rebound(names.from_wire(query.name))
+                return self._blocked(query, rebound, min(until, answer.expires), latency)
+            if binding:
+                ech = self._policy.answering.strip_ech
+                answer = bindings.cleaned(
+                    answer, query.name, query.qtype, strip_ech=ech, hintless=frozenset(hintless), private=private
+                )
         if rewritten:
             return self._rewritten(query, asked, answer, verdict, until, latency, lifted)
         return self._finished(query, answer, verdict, until, answers.LIFTED_TTL if lifted else NO_CAP, 0, latency)
+
+    def _may_be_private(self, query: Query, asked: bytes, verdict: Verdict) -> bool:
+        """True when what `asked` is answered with may be an address of the district's own networks."""
+        assert self._policy is not None
+        return (
+            returned.may_be_private(names.from_wire(query.name), verdict, self._policy)
+            or (self._local is not None and self._local.holds(asked))
+            or self._routes.find(asked).forwarded
+        )
 
     def _rewritten(
         self,
@@ -227,11 +218,7 @@ class Judge:
     ) -> Finished:
         """What a rewritten name answers: by `answer`, which is the target's, or (None) without addresses."""
         assert self._policy is not None
-        if verdict.action is not Action.REWRITE:  # an alias leads to the rewritten name
-            text = names.from_wire(target)
-            default = verdict.reason.kind is ReasonKind.DEFAULT
-            reason = Reason(ReasonKind.REWRITE, entry=text) if default else verdict.reason
-            verdict = replace(verdict, action=Action.REWRITE, reason=reason, target=text)
+        verdict = returned.led_to_rewrite(verdict, names.from_wire(target))  # when an alias leads to the rewritten name
         if answer is None:
             made = rewriting.without_addresses(query, target, verdict, self._policy)
         else:

@@ -11,7 +11,7 @@ from collections import deque
 
 from blocklists import names
 from blocklists.decide import NO_GRANTS, decide
-from blocklists.policy import FOREVER, ModeKind, Policy, Verdict
+from blocklists.policy import FOREVER, ModeKind, Verdict
 from blocklists.rules import STRICTEST, Rules
 from resolver.message import wire
 from resolver.message.answers import Answer, assemble
@@ -114,11 +114,6 @@ class View:
     def rewrites_to(self, target: bytes) -> bool:
         """True when a name may be answered as the lower-cased wire name `target`."""
         return target in self._targets
-
-    def may_be_private(self, name: bytes, policy: Policy) -> bool:
-        """True when the policy lets the lower-cased wire `name` have private addresses."""
-        allowed = policy.answering.private
-        return bool(allowed) and any(above in allowed for above in names.ancestors(names.from_wire(name)))
 
     def verdict(self, name: bytes, now: float, via: frozenset[int] = NO_GRANTS) -> Verdict:
         """Return the verdict on the lower-cased wire `name`, remembered for as long as it holds.

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from blocklists import names
+from blocklists import names, reasons
 from blocklists.clients import parse_address
 from blocklists.policy import FOREVER, AnswerStyle, Policy, ReasonKind, Verdict
-from resolver.message import reasons, wire
+from resolver.message import wire
 from resolver.message.wire import Query
 
 BLOCK_TTL = 10  # seconds a blocked answer lives in other caches

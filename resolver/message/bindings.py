@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
+from blocklists.private import is_private
 from resolver.message import records, wire
 from resolver.message.answers import Answer
-from resolver.message.private import is_private
 from resolver.message.wire import WireError
 
 TYPES = (wire.HTTPS, wire.SVCB)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from resolver.message.private import is_private
+from blocklists.private import is_private
 from resolver.message.wire import (
     AAAA,
     ANY,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from blocklists import names
+from blocklists import names, reasons
 from blocklists.policy import FOREVER, Policy, Verdict
-from resolver.message import answers, reasons, records, wire
+from resolver.message import answers, records, wire
 from resolver.message.answers import Answer
 from resolver.message.wire import Query
 

@@ -98,6 +98,12 @@ def test_explain_tells_the_verdict_and_every_step(teacher: Api) -> None:
     assert found["reason"]["service"] == "instagram"
     assert found["steps"][-1]["decided"] is True
     assert teacher.get("/explain", name="example.com", group="edison/staff")["action"] == "allow"
+    led = teacher.get("/explain", name="example.com", group="edison/students", type="HTTPS", answer="www.instagram.com")
+    assert (led["action"], led["style"], led["reason"]["service"]) == ("block", "nodata", "instagram")
+    assert led["told"].startswith("Social media: how to ask: ")
+    assert (led["steps"][-1]["number"], led["steps"][-1]["decided"]) == (9, True)
+    refused = teacher.client.get("/explain", params={"name": "a.example", "answer": "1.2.3"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "answer")
     assert teacher.client.get("/explain", params={"name": "a..b"}).json()["errors"][0]["field"] == "name"
     assert teacher.client.get("/explain", params={"name": "a.b", "at": "yesterday"}).status_code == 422
     at = teacher.get("/explain", name="example.com", at="2030-01-01T00:00:00Z")["at"]

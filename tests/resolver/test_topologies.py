@@ -152,6 +152,12 @@ workers = 1
             ]
             assert str(answer("printer.district.example", "A").answer[0][0]) == "10.0.0.9"
             assert f"is asked of {world.endpoint}\n" in run("explain", "www.example.com", "--client", "127.0.0.1")
+            says = run("explain", "www.example.com", "--client", "127.0.0.1", "--answer", "10.0.0.1")
+            assert "<- decides\n\nBLOCK: rebinding at www.example.com\ndevices are told: Private address: " in says
+            says = run("explain", "www.example.com", "--type", "https", "--answer", "www.instagram.com")
+            assert "it leads to www.instagram.com: instagram.com is in list" in says and "\nBLOCK: category" in says
+            says = run("explain", "www.example.com", "--no-ask")
+            assert "upstream's answer for www.example.com is not known" in says and "\nALLOW: default\n" in says
             expected = rf"{controllers[0].endpoint} +answers in \d+ ms  only {DOMAIN}, 10.in-addr.arpa\n"
             until(lambda: re.search(expected, run("node", "status")))
             controllers[0].close()

@@ -176,7 +176,16 @@ def test_explain_shows_every_step_and_the_rule(amir: Browser) -> None:
     assert "NXDOMAIN" in amir.text
     amir.open("/explain?name=example.com&group=edison/staff")
     assert "example.com: Allowed for staff at Edison High School" in amir.text
-    for query in ("name=1.2.3.4", "name=example.com&client=zz", "name=example.com&group=nowhere"):
+    amir.open("/explain?name=example.com&group=edison/staff&answer=cdn.example,%20192.168.1.1")
+    assert "example.com: Blocked for staff at Edison High School" in amir.text
+    assert "a public name whose answer holds a private address" in amir.text
+    assert "9 What comes back decided" in amir.text and "Devices are told Private address: how to ask" in amir.text
+    for query in (
+        "name=example.com&answer=1.2.3",
+        "name=1.2.3.4",
+        "name=example.com&client=zz",
+        "name=example.com&group=nowhere",
+    ):
         assert amir.open(f"/explain?{query}").status_code == 422
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlmodel import select
 
+from blocklists.returned import Returned
 from portal.app import prepare
 from portal.database import reading, transaction
 from portal.models.people import User
@@ -96,6 +97,24 @@ def test_too_many_looks_from_one_address_wait(served: Served) -> None:
     assert [one.status_code for one in answers].count(429) == 1
     assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
     assert httpx.get(f"{served.url}/why").status_code == 200
+
+
+def test_a_name_that_leads_to_a_blocked_one_or_to_a_private_address_says_so(served: Served) -> None:
+    says = {
+        "cloaked.example": Returned(("www.instagram.com",), 1),
+        "rebind.example": Returned(private=True),
+    }
+    wired = served.wired
+    served.app.state.deps = replace(wired, look_up=lambda name, rtype: says.get(name))
+    try:
+        cloaked, rebind, other = (look(served, name, "edison/students").text for name in (*says, "example.org"))
+    finally:
+        served.app.state.deps = wired
+    assert "cloaked.example is blocked for students at Edison High School" in cloaked
+    assert "It is not listed itself: it leads to instagram.com, which is." in cloaked
+    assert "Its answer leads to a private address" in rebind
+    assert "No request opens this" in rebind and "Request access" not in rebind
+    assert "example.org is not blocked" in other
 
 
 def test_a_pace_is_per_address_and_begins_again() -> None:

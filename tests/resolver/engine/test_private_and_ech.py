@@ -12,7 +12,7 @@ import dns.rdatatype
 import pytest
 
 from blocklists.policy import Answering
-from resolver.message.private import is_private
+from blocklists.private import is_private
 from tests.resolver.laboratory import Laboratory, make_snapshot_of
 from tests.resolver.messages import codes, reply, texts
 

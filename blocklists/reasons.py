@@ -38,6 +38,11 @@ def text(verdict: Verdict, policy: Policy) -> str:
     return f"{title(verdict, policy)}: {how}{policy.portal}/why"
 
 
+def told(verdict: Verdict, policy: Policy) -> str:
+    """Return what the extended error of an answer with this verdict says; empty for one that has none."""
+    return "" if verdict.action is Action.ALLOW else text(verdict, policy)
+
+
 def structured(verdict: Verdict, policy: Policy) -> tuple[bytes, ...]:
     """Return the structured error, longest first: whole, without the justification, and without the organisation too.
     Empty when the policy does not give any."""
