@@ -53,6 +53,7 @@ from blocklists.policy import (
 from blocklists.rules import STRICTEST, Rules
 
 NO_GRANTS: frozenset[int] = frozenset()
+_ALLOWED = Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT))  # by nothing but step 8, for ever
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class _Question:
 
     def mode(self, kind: ModeKind) -> Mode | None:
         """The mode of this kind that is on now, if any."""
-        return next((mode for mode in self.modes if mode.kind is kind), None)
+        return next((mode for mode in self.modes if mode.kind is kind), None) if self.modes else None
 
     def touched_by(self, above: str, match: Match, grant: int = 0) -> bool:
         """True when an entry at `above` (the name or an ancestor) matches. `via` matches like a subtree, but only
@@ -243,6 +244,8 @@ def _lifted(
 def _find_modes(question: _Question) -> None:
     """Note the modes that are on, and when one starts or ends, or observing does."""
     rules = question.rules
+    if not rules.modes and rules.observe_until is None:
+        return
     changes = [mode.ends_at if mode.starts_at <= question.now else mode.starts_at for mode in rules.modes]
     changes += [] if rules.observe_until is None else [rules.observe_until]
     question.valid_until = min((at for at in changes if at > question.now), default=FOREVER)
@@ -317,7 +320,7 @@ def _listed(question: _Question) -> Verdict | None:
 
 def _default(question: _Question) -> Verdict:
     question.found = "no rule forbids it"
-    return Verdict(Action.ALLOW, Reason(ReasonKind.DEFAULT), valid_until=question.valid_until)
+    return _ALLOWED if question.valid_until == FOREVER else replace(_ALLOWED, valid_until=question.valid_until)
 
 
 def _rewritten(question: _Question, verdict: Verdict) -> Verdict:

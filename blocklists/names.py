@@ -24,7 +24,8 @@ MAX_LABEL = 63
 MAX_TYPED = 4096  # a pasted URL can be long; beyond this nobody typed it
 
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
-_PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789-_")
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
+_PLAIN_BYTES = frozenset(_PLAIN)
 _DOTS = re.compile("[\u3002\uff0e\uff61]")  # the other full stops that IDNA treats as a dot (UTS #46)
 
 
@@ -144,7 +145,7 @@ def from_wire(wire: bytes) -> str:
     while (length := wire[at]) != 0:
         label = wire[at + 1 : at + 1 + length].lower()
         at += 1 + length
-        if _PLAIN_BYTES.issuperset(label):
+        if not label.translate(None, _PLAIN):  # nothing is left of it
             out.append(label.decode("ascii"))
         else:
             out.append("".join(chr(byte) if byte in _PLAIN_BYTES else f"\\{byte:03d}" for byte in label))

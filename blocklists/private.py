@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 
-_V4 = tuple(
-    (int(network.network_address), int(network.netmask))
+_V4 = {  # by the first octet: network and mask
+    int(network.network_address) >> 24: (int(network.network_address), int(network.netmask))
     for network in map(
         ipaddress.IPv4Network,
         (
@@ -21,8 +21,7 @@ _V4 = tuple(
             "192.168.0.0/16",
         ),
     )
-)
-_FIRST = frozenset(network >> 24 for network, _ in _V4)
+}
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96
 _TRANSLATED = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96, RFC 6052
 
@@ -30,10 +29,8 @@ _TRANSLATED = b"\x00\x64\xff\x9b" + bytes(8)  # 64:ff9b::/96, RFC 6052
 def is_private(address: bytes) -> bool:
     """True when these 4 or 16 octets are an address of a private or local network."""
     if len(address) == 4:
-        if address[0] not in _FIRST:
-            return False
-        value = int.from_bytes(address, "big")
-        return any(value & mask == network for network, mask in _V4)
+        found = _V4.get(address[0])
+        return found is not None and int.from_bytes(address, "big") & found[1] == found[0]
     if address[:12] in (_MAPPED, _TRANSLATED, bytes(12)):
         return (address[:12] == bytes(12) and address[12:14] == b"\0\0") or is_private(address[12:])
     if address[:2] == b"\x20\x02":  # 6to4, RFC 3056

@@ -42,11 +42,10 @@ def _table() -> bytes:
 _CASES = tuple(_table() for _ in range(1024))
 
 
-def random_case(name: bytes) -> bytes:
-    """Return the lower-cased wire `name` with its letters in random case."""
-    bits = secrets.randbits(20)
+def random_case(name: bytes, bits: int) -> bytes:
+    """Return the lower-cased wire `name` with its letters in random case. `bits`: a random number of 20 bits."""
     half = len(name) >> 1
-    return name[:half].translate(_CASES[bits & 1023]) + name[half:].translate(_CASES[bits >> 10])
+    return name[:half].translate(_CASES[bits & 1023]) + name[half:].translate(_CASES[bits >> 10 & 1023])
 
 
 class Question:
@@ -245,8 +244,14 @@ class Asking:
         return found
 
     def next_deadline(self) -> float | None:
-        """When `expired` may have something next."""
-        return self._deadlines[0][0] if self._deadlines else None
+        """When `expired` may have something next. Those of finished tries are passed over."""
+        deadlines = self._deadlines
+        while deadlines:
+            at, serial = deadlines[0]
+            if serial in self._tries:
+                return at
+            heapq.heappop(deadlines)
+        return None
 
     def clock_set_back(self, now: float) -> None:
         """Give every running try its whole time again, from `now`."""

@@ -9,6 +9,7 @@ import ipaddress
 from collections.abc import Iterable
 
 from blocklists.policy import Action, Reason, ReasonKind, Verdict
+from resolver.chance import Chance
 from resolver.config import ResolverConfig, SecureEndpoint
 from resolver.engine.askers import Askers, Client
 from resolver.engine.asking import Asking, Question, Waiter, random_case
@@ -32,6 +33,7 @@ class Forwarding:
     __slots__ = (
         "_askers",
         "_asking",
+        "_chance",
         "_config",
         "_counters",
         "_judge",
@@ -65,13 +67,14 @@ class Forwarding:
                 self._zones[server] = route.zone
         self._troubles = [""] * len(routes.servers)  # what those who own the sockets say
         self._asking = asking
+        self._chance = Chance()
         self._judge = judge
         self._askers = askers
         self._replying = replying
         self._counters = counters
 
     def _question(self, query: Query) -> Question:
-        asked = random_case(query.name) + query.question[-4:]
+        asked = random_case(query.name, self._chance.draw()) + query.question[-4:]
         message = wire.upstream_query(asked, query.do, bool(query.flags & wire.CD), self._config.udp_size)
         servers = self._routes.find(query.name).servers
         if self._asking.looping:
@@ -227,7 +230,9 @@ class Forwarding:
         name = self._loops.name(server, self._zones[server], now)
         if name is not None:
             asked = name + wire.TXT.to_bytes(2, "big") + b"\0\1"
-            message = wire.upstream_query(random_case(name) + asked[-4:], False, True, self._config.udp_size)
+            message = wire.upstream_query(
+                random_case(name, self._chance.draw()) + asked[-4:], False, True, self._config.udp_size
+            )
             question = Question(asked + bytes((wire.CD_FLAG,)), name, wire.TXT, False, message, (server,))
             output.sends.append(self._asking.probe(question, now))
 

@@ -232,9 +232,9 @@ class Judge:
         cap = config.max_ttl
         if reply.negative_ttl is not None:
             cap = min(reply.negative_ttl, config.max_negative_ttl, config.max_ttl)
-            lifetime = min(cap, *(ttl for _, ttl in reply.ttls))
+            lifetime = min([cap, *[ttl for _, ttl in reply.ttls]])
         elif reply.answers and reply.rcode == 0:
-            lifetime = min((ttl for _, ttl in reply.ttls), default=0)
+            lifetime = min([ttl for _, ttl in reply.ttls], default=0)
         else:
             lifetime = 0  # a denial without a SOA is given, never kept (RFC 2308 §5)
         lifetime = min(lifetime, config.max_ttl)

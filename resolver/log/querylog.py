@@ -63,7 +63,9 @@ class Record:
     latency: int = 0
 
 
-def _short(text: str) -> bytes:
+def _short(text: str | None) -> bytes:
+    if not text:
+        return b"\0"
     data = text.encode()[:255]
     return bytes((len(data),)) + data
 
@@ -83,9 +85,9 @@ def tail_half(name: bytes, qtype: int, rcode: int, verdict: Verdict, latency: fl
             bytes((len(name),)),
             name,
             _TAIL.pack(qtype, rcode, _ACTION_NUMBER[verdict.action], _REASON_NUMBER[reason.kind], micro, number),
-            _short(reason.entry or ""),
-            _short(reason.category or ""),
-            _short(reason.list or ""),
+            _short(reason.entry),
+            _short(reason.category),
+            _short(reason.list),
         )
     )
 

@@ -45,6 +45,7 @@ _ADDRESS_LENGTHS = {A: 4, AAAA: 16}
 _ROOT = b"\0"
 _ALIASES = (CNAME, DNAME)
 _BINDINGS = (HTTPS, SVCB)
+_LEADING = frozenset((*_ALIASES, *_BINDINGS, ANY, RRSIG))  # types that name others, or whose answers have other types
 # Types whose data holds names that may be compressed, as octets before the names and how many names
 # (RFC 1035 §3.3; RFC 3597 §4 adds the rest, which old servers compressed).
 _NAMES_IN = {
@@ -92,14 +93,11 @@ def read_reply(data: bytes, name: bytes, qtype: int, do: bool) -> Reply:
     if flags & TC:
         return Reply(rcode, True, ad, 0, 0, b"", (), (), None, 0, False, False)
     answers, at = read_records(data, start, answer_count, name)
-    authority, at = read_records(data, at, authority_count, name)
+    authority, at = read_records(data, at, authority_count, name) if authority_count else ([], at)
     kept, targets, aliases, last, terminal = _chain(data, answers, name, qtype)
     negative = rcode == NXDOMAIN or not terminal
-    length = _ADDRESS_LENGTHS.get(qtype)
-    if length is not None and any(one[6] - one[5] != length for one in kept if one[1] == qtype):
-        raise WireError("an address of the wrong length")
-    private = qtype in (A, AAAA) and any(is_private(data[one[5] : one[6]]) for one in kept if one[1] == qtype)
-    proofs, soa_ttl = _proofs(data, authority, last, do, negative)
+    private = qtype in _ADDRESS_LENGTHS and _any_private(data, kept, qtype)
+    proofs, soa_ttl = _proofs(data, authority, last, do, negative) if authority else ([], None)
     lame = terminal and rcode == NXDOMAIN
     if not kept and not proofs:
         lame = bool(answers) or not flags & RA or any(record[1] == NS for record in authority)
@@ -144,6 +142,12 @@ def _chain(
     are), its last name, and whether that has the wanted type."""
     if not answers:
         return [], (), 0, name, False
+    if qtype not in _LEADING:
+        for record in answers:
+            if record[1] != qtype or record[0] != name:
+                break
+        else:  # the usual: nothing leads anywhere
+            return answers, (), 0, name, True
     aliases: dict[bytes, bytes] = {}
     dnames: dict[bytes, bytes] = {}
     for owner, rtype, _, _, _, rdata, end in answers:
@@ -209,6 +213,17 @@ def _proofs(
         elif do and rtype in (NSEC, NSEC3, RRSIG):
             kept.append(record)
     return kept, soa_ttl
+
+
+def _any_private(data: bytes, kept: list[_Record], qtype: int) -> bool:
+    """True when one of the addresses asked for is a private network's."""
+    found = False
+    for _, rtype, _, _, _, rdata, end in kept:
+        if rtype == qtype:
+            if end - rdata != _ADDRESS_LENGTHS[qtype]:
+                raise WireError("an address of the wrong length")
+            found = found or is_private(data[rdata:end])
+    return found
 
 
 def _extended_rcode(data: bytes, at: int, count: int) -> int:

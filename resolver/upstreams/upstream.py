@@ -7,7 +7,6 @@ it. A timed-out id stays reserved until its socket retires. Socket errors are hi
 
 from __future__ import annotations
 
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
+from resolver.chance import Chance
 from resolver.config import Endpoint, HttpsEndpoint, SecureEndpoint
 from resolver.engine.seam import Arrival, Send
 from resolver.message.wire import FORMERR, NOTIMP, question_of
@@ -68,24 +68,6 @@ class _Slot:
         self.tries: dict[int, tuple[int, bytes]] = {}
 
 
-class _Random:
-    """Random numbers of 32 bits from the kernel, drawn by the page."""
-
-    __slots__ = ("_at", "_page")
-
-    def __init__(self) -> None:
-        self._page = b""
-        self._at = 0
-
-    def draw(self) -> int:
-        at = self._at
-        if at >= len(self._page):
-            self._page = os.urandom(1024)
-            at = 0
-        self._at = at + 4
-        return int.from_bytes(self._page[at : at + 4], "big")
-
-
 class Upstreams:
     """All sockets towards `servers`. `arrivals` and `failed` are filled by the poller's callbacks and taken by the
     worker, once per round."""
@@ -106,7 +88,7 @@ class Upstreams:
         self._pools: list[list[_Slot | None]] = [[None] * SOCKETS for _ in servers]
         self._retired: list[tuple[float, _Slot]] = []
         self._streams: set[_Stream] = set()
-        self._random = _Random()
+        self._random = Chance()
         self.arrivals: list[Arrival] = []
         self.failed: list[int] = []  # serials of tries whose socket reported an error
         self.stray = 0  # datagrams that matched no try

@@ -56,16 +56,23 @@ def cpu_seconds(pid: int) -> float:
     return total / _TICK
 
 
-def memory_mb(pid: int) -> float:
-    """Return the proportional set size of `pid` and its descendants, MB."""
-    total = 0
+def memory_by_process(pid: int) -> dict[str, float]:
+    """Return the proportional set size of `pid` and of each of its descendants, MB, by the process's name."""
+    found: dict[str, float] = {}
     for one in tree(pid):
         try:
             text = Path(f"/proc/{one}/smaps_rollup").read_text()
+            name = Path(f"/proc/{one}/comm").read_text().strip()
         except OSError:
             continue
-        total += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1])
-    return total / 1024
+        if memory := re.search(r"^Pss:\s+(\d+)", text, re.M):
+            found[name] = found.get(name, 0.0) + int(memory[1]) / 1024
+    return found
+
+
+def memory_mb(pid: int) -> float:
+    """Return the proportional set size of `pid` and its descendants, MB."""
+    return sum(memory_by_process(pid).values())
 
 
 def dnsperf(server: int, port: int, queries: Path, seconds: int, outstanding: int = 100) -> Run:

@@ -6,6 +6,7 @@ import dns.flags
 import dns.rcode
 import pytest
 
+from resolver.chance import Chance
 from resolver.config import Endpoint, SecureEndpoint
 from resolver.engine.asking import random_case
 from tests.resolver.laboratory import STAFF, STUDENT, Laboratory
@@ -214,9 +215,21 @@ def test_the_record_of_a_miss_has_its_latency() -> None:
 
 def test_random_case_keeps_the_name() -> None:
     name = b"\x03www\x07example\x03com\0"
-    cases = {random_case(name) for _ in range(50)}
+    chance = Chance()
+    cases = {random_case(name, chance.draw()) for _ in range(50)}
     assert len(cases) > 5
     assert {one.lower() for one in cases} == {name}
+
+
+def test_nothing_is_due_once_every_question_is_answered() -> None:
+    laboratory = Laboratory(upstreams=ONE)
+    laboratory.ask("a.example")
+    laboratory.ask("b.example")
+    assert laboratory.engine.next_deadline() == laboratory.now + 1.5
+    laboratory.answer("a.example. 300 A 192.0.2.1")
+    assert laboratory.engine.next_deadline() == laboratory.now + 1.5
+    laboratory.answer("b.example. 300 A 192.0.2.1")
+    assert laboratory.engine.next_deadline() is None
 
 
 def test_an_upstream_may_fail_for_ever() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from resolver.chance import Chance
 from resolver.config import Endpoint
 from resolver.engine.seam import Arrival
 from resolver.message.wire import upstream_query
@@ -163,7 +164,7 @@ def test_an_id_that_timed_out_is_not_used_again_on_its_socket(make, monkeypatch:
     monkeypatch.setattr(module, "SOCKETS", 1)
     numbers = iter([5, 5, 5, 6])
     pools = make(lambda query, tcp: [])
-    monkeypatch.setattr(module._Random, "draw", lambda self: next(numbers))
+    monkeypatch.setattr(Chance, "draw", lambda self: next(numbers))
     pools.send(1)
     pools.send(2)
     slot = pools.pools._pools[0][0]
