@@ -255,16 +255,14 @@ def _find_modes(question: _Question) -> None:
 def _find_openings(question: _Question) -> None:
     """Note the grants' entries that touch this name, and when the first of them may start or end."""
     rules = question.rules
-    if question.mode(ModeKind.LOCK_DOWN) is not None:
+    found = rules.openings.above(question.name, question.ancestors)
+    if not found or question.mode(ModeKind.LOCK_DOWN) is not None:
         return
     suspended = {number for mode in question.modes for number in mode.suspended}
     question.openings = tuple(
         [
             (above, opening)
-            for layer in rules.openings
-            for above in question.ancestors
-            if above in layer
-            for opening in layer[above]
+            for above, opening in found
             if question.touched_by(above, opening.match, opening.grant.number) and opening.grant.number not in suspended
         ]
     )

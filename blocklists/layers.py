@@ -3,12 +3,15 @@
 Grants that always come together are one *layer*, which every group of their scopes shares. One decision changes one
 grant of thousands: the layers that it touches are copied and changed, the others stay the objects that they were.
 Whatever was made before, the same grants give equal layers. Built once per snapshot, never changed afterwards.
+
+These are the tables of a policy that was read. One that is mapped answers the same questions (`flat_layers.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from blocklists.policy import Audience, Grant, Match
 
@@ -33,6 +36,60 @@ class Layer:
     carved: Mapping[str, int]  # how many opened names lie below
 
 
+class Openings(Protocol):
+    """What the layers of one group open, as the decider asks for it."""
+
+    @property
+    def carved(self) -> tuple[Collection[str], ...]:
+        """The names above one that is opened."""
+        ...
+
+    def above(self, name: str, ancestors: Sequence[str]) -> Sequence[tuple[str, Opening]]:
+        """Return each opening at `name` or above it, with the name it stands at: layer by layer, in each the most
+        specific name first. `ancestors` are `name` and the names above it."""
+        ...
+
+    def items(self) -> Iterator[tuple[str, tuple[Opening, ...]]]:
+        """Yield each opened name of each layer and what opens it."""
+        ...
+
+
+class LayerTable(Protocol):
+    """The layers of one policy."""
+
+    def of(self, scope: Scope) -> object | None:
+        """Return the layer of `scope`, the same object for scopes with the same grants; None where none applies."""
+        ...
+
+    def together(self, scopes: Sequence[Scope]) -> Openings:
+        """Return the openings of these scopes, as one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """`Openings` in dictionaries."""
+
+    layers: tuple[Layer, ...] = ()
+
+    @property
+    def carved(self) -> tuple[Collection[str], ...]:
+        return tuple([layer.carved for layer in self.layers])
+
+    def above(self, name: str, ancestors: Sequence[str]) -> list[tuple[str, Opening]]:
+        return [
+            (above, opening)
+            for layer in self.layers
+            for above in ancestors
+            if above in layer.openings
+            for opening in layer.openings[above]
+        ]
+
+    def items(self) -> Iterator[tuple[str, tuple[Opening, ...]]]:
+        for layer in self.layers:
+            yield from layer.openings.items()
+
+
 class Layers:
     """The layers of one policy's grants; `of(scope)` is None where no grant applies."""
 
@@ -53,6 +110,10 @@ class Layers:
 
     def of(self, scope: Scope) -> Layer | None:
         return self._by_scope.get(scope)
+
+    def together(self, scopes: Sequence[Scope]) -> Stacked:
+        """Return the openings of these scopes, as one."""
+        return Stacked(tuple([self._by_scope[scope] for scope in scopes if scope in self._by_scope]))
 
     def _build(self) -> None:
         members: dict[Scope, list[Grant]] = {}

@@ -7,6 +7,7 @@ becomes a `Verdict` in `decide.py`. All times are whole seconds since 1970-01-01
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -202,7 +203,7 @@ class Policy:
     audit_head: str  # head of the portal's audit chain when this was made: every node witnesses it
     categories: tuple[Category, ...]
     groups: tuple[Group, ...]
-    grants: tuple[Grant, ...]
+    grants: Sequence[Grant]  # a tuple, or what is made of a mapped policy (`flat.py`)
     corrections: tuple[Correction, ...]
     protected: tuple[Entry, ...]
     brakes: tuple[Brake, ...]

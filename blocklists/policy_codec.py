@@ -16,7 +16,7 @@ import re
 import types
 import typing
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from functools import cache
 from reprlib import repr as shown  # bounded in length and depth: what is refused may be huge, or nested deeply
@@ -47,7 +47,7 @@ def dump(policy: Policy) -> bytes:
 
 
 def _part_text(name: str, value: Any) -> str:
-    return f"[{','.join(_written.texts(value))}]" if name == "grants" else _text(_plain(value))
+    return f"[{','.join(_written.texts(value))}]" if name == "grants" and value else _text(_plain(value))
 
 
 class _Written:
@@ -58,7 +58,7 @@ class _Written:
     def __init__(self) -> None:
         self._known: dict[int, tuple[Grant, str]] = {}
 
-    def texts(self, grants: tuple[Grant, ...]) -> list[str]:
+    def texts(self, grants: Sequence[Grant]) -> list[str]:
         known, found, texts = self._known, {}, []
         for grant in grants:
             pair = known.get(grant.number)
@@ -219,7 +219,7 @@ def _reader(wanted: Any) -> _Reader:
         (inner,) = [arg for arg in typing.get_args(wanted) if arg is not type(None)]
         read = _reader(inner)
         return lambda value, path: None if value is None else read(value, path)
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         return _tuple_reader(_reader(typing.get_args(wanted)[0]))
     if dataclasses.is_dataclass(wanted):
         return _object_reader(typing.cast(type, wanted))

@@ -20,6 +20,7 @@ from dataclasses import replace
 from blocklists import names, windows
 from blocklists.bypass import SIGNALS
 from blocklists.decide import decide
+from blocklists.layers import Stacked
 from blocklists.policy import FOREVER, Action, AnswerStyle, Match, Policy
 from blocklists.rules import Rules, above
 
@@ -43,7 +44,7 @@ def next_change(rules: Rules, now: float) -> float:
     moments = [] if rules.observe_until is None else [float(rules.observe_until)]
     for mode in rules.modes:
         moments += [float(mode.starts_at), float(mode.ends_at)]
-    windows_ = {opening.grant.window for layer in rules.openings for found in layer.values() for opening in found}
+    windows_ = {opening.grant.window for _, found in rules.openings.items() for opening in found}
     moments += [windows.next_change(window, now, rules.zone) for window in windows_]
     return min((one for one in moments if one > now), default=FOREVER)
 
@@ -68,8 +69,7 @@ def left_out(rules: Rules) -> int:
     return len(
         {
             (name, opening.grant.number)
-            for layer in rules.openings
-            for name, found in layer.items()
+            for name, found in rules.openings.items()
             for opening in found
             if opening.match is Match.VIA
         }
@@ -151,14 +151,13 @@ def _listed_only(rules: Rules) -> Rules:
     bundles = (name for index in rules.allowed for name in rules.base.bundles[index])
     carved = above((*rules.base.exceptions, *bundles))
     return replace(
-        rules, brakes={}, corrections={}, protected={}, own=frozenset(), openings=(), blocks={}, carved=(carved,)
+        rules, brakes={}, corrections={}, protected={}, own=frozenset(), openings=Stacked(), blocks={}, carved=(carved,)
     )
 
 
 def _allow_edges(rules: Rules, listed: Rules, now: float) -> set[str]:
     named = {*rules.brakes, *rules.corrections, *rules.protected, *rules.own, *rules.blocks, *SIGNALS}
-    for layer in rules.openings:
-        named.update(name for name, found in layer.items() if any(one.match is not Match.VIA for one in found))
+    named.update(name for name, found in rules.openings.items() if any(one.match is not Match.VIA for one in found))
     # A blocked name with an exception below is answered NODATA in place of NXDOMAIN.
     for name in above(named):
         if name not in named and any(name in layer for layer in rules.carved):

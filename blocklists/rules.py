@@ -13,7 +13,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from blocklists.base import Base, ListKind
-from blocklists.layers import Layer, Layers, Opening
+from blocklists.layers import Layers, LayerTable, Openings, Scope
 from blocklists.policy import (
     EVERY_SITE,
     UNASSIGNED,
@@ -49,7 +49,7 @@ class Rules:
     corrections: Mapping[str, tuple[Correction, ...]]
     protected: Mapping[str, Match]
     own: frozenset[str]
-    openings: tuple[Mapping[str, tuple[Opening, ...]], ...]  # layers; a name can stand in several
+    openings: Openings  # of its grants
     blocks: Mapping[str, tuple[CustomBlock, ...]]
     locked: frozenset[int]  # lists of locked categories
     blocked: frozenset[int]  # lists that this group's categories and service switches block
@@ -62,7 +62,7 @@ class Rules:
     carved: tuple[Collection[str], ...]  # layers of names with an exception below: blocked with NODATA, not NXDOMAIN
 
 
-def rules_by_group(policy: Policy, base: Base, layers: Layers | None = None) -> dict[str, Rules]:
+def rules_by_group(policy: Policy, base: Base, layers: LayerTable | None = None) -> dict[str, Rules]:
     """Return the rules of every group of `policy`, and of the unassigned clients; `layers` are of its grants."""
     builder = _Builder(policy, base, Layers(policy.grants) if layers is None else layers)
     found = {UNASSIGNED: builder.unassigned()}
@@ -82,7 +82,7 @@ def rules_by_group(policy: Policy, base: Base, layers: Layers | None = None) -> 
 class _Builder:
     """What all groups share is made once; what differs is made once per distinct combination."""
 
-    def __init__(self, policy: Policy, base: Base, layers: Layers) -> None:
+    def __init__(self, policy: Policy, base: Base, layers: LayerTable) -> None:
         self._policy = policy
         self._base = base
         self._zone = ZoneInfo(policy.zone)
@@ -107,18 +107,14 @@ class _Builder:
         return self._make(frozenset(self._categories), {}, (), self._policy.blocks, rewritten=(True, YouTube.STRICT))
 
     def of(self, group: Group) -> Rules:
-        layers = tuple(
-            layer
-            for scope in ((EVERY_SITE, group.audience), (group.site, group.audience))
-            if (layer := self._layers.of(scope)) is not None
-        )
+        scopes = (EVERY_SITE, group.audience), (group.site, group.audience)
         switches = {one.service: one.switch for one in group.services}
         modes = tuple(
             mode for mode in sorted(self._policy.modes, key=lambda mode: mode.number) if _touches(mode, group)
         )
         blocks = frozenset(group.blocks)
         rewritten = (group.safe_search, group.youtube)
-        return self._make(blocks, switches, layers, self._blocks(group), group.observe_until, modes, rewritten)
+        return self._make(blocks, switches, scopes, self._blocks(group), group.observe_until, modes, rewritten)
 
     def _blocks(self, group: Group) -> tuple[CustomBlock, ...]:
         """Guests take the students' blocks (and, unlike them, no grant that does not name guests)."""
@@ -133,12 +129,13 @@ class _Builder:
         self,
         blocks: frozenset[str],
         switches: dict[str, Switch],
-        layers: tuple[Layer, ...],
+        scopes: tuple[Scope, ...],
         customs: tuple[CustomBlock, ...],
         observe_until: int | None = None,
         modes: tuple[Mode, ...] = (),
         rewritten: tuple[bool, YouTube] = (False, YouTube.OFF),
     ) -> Rules:
+        layers = [layer for scope in scopes if (layer := self._layers.of(scope)) is not None]
         identity = (
             blocks,
             frozenset(switches.items()),
@@ -153,7 +150,8 @@ class _Builder:
         by_switch = self._services(switches, Switch.BLOCK)
         allowed = self._services(switches, Switch.ALLOW)
         by_category = {index for index, one in enumerate(self._base.lists) if one.category in blocks}
-        carved = (self._always_carved, self._below_bundles(allowed), *(layer.carved for layer in layers))
+        openings = self._layers.together(scopes)
+        carved = (self._always_carved, self._below_bundles(allowed), *openings.carved)
         rules = Rules(
             number=len(self._made),
             groups=(),
@@ -165,7 +163,7 @@ class _Builder:
             corrections=self._corrections,
             protected=self._protected,
             own=self._own,
-            openings=tuple(layer.openings for layer in layers),
+            openings=openings,
             blocks=_by_name((block.name, block) for block in customs),
             locked=self._locked,
             blocked=frozenset((by_category | by_switch) - allowed),

@@ -1,17 +1,21 @@
 """One base and one policy, immutable, named by (version, digest).
 
-`open_snapshot` takes policy bytes whose signature the caller has verified (`signature.py`) and a mapped base; what
-does not belong together is refused here, before any worker serves it.
+`open_snapshot` takes policy bytes whose signature the caller has verified (`signature.py`) and a mapped base,
+`flat_snapshot` a mapped policy that was made of such bytes; what does not belong together is refused here, before any
+worker serves it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from blocklists.base import Base
 from blocklists.clients import AmbiguousGroups, ClientTable
-from blocklists.layers import Layers
+from blocklists.flat import Flat
+from blocklists.flat_layers import FlatLayers
+from blocklists.layers import Layers, LayerTable
 from blocklists.policy import UNASSIGNED, Policy
 from blocklists.policy_codec import BadPolicy, load
 from blocklists.rules import Rules, rules_by_group
@@ -30,7 +34,7 @@ class Snapshot:
     base: Base
     clients: ClientTable
     by_group: dict[str, Rules]  # groups with the same effective policy share one Rules
-    layers: Layers
+    layers: LayerTable
 
     @property
     def version(self) -> int:
@@ -54,6 +58,16 @@ def open_snapshot(data: bytes, base: Base, before: Snapshot | None = None) -> Sn
 def make_snapshot(policy: Policy, digest: str, base: Base, before: Snapshot | None = None) -> Snapshot:
     """Return the snapshot of an already read policy. `before` changes nothing but the time that it takes. Raises
     `BadSnapshot`."""
+    known = None if before is None or not isinstance(before.layers, Layers) else before.layers
+    return _together(policy, digest, base, lambda: Layers(policy.grants, known))
+
+
+def flat_snapshot(flat: Flat, digest: str, base: Base) -> Snapshot:
+    """Return the snapshot of a mapped policy. Raises `BadSnapshot`."""
+    return _together(flat.policy, digest, base, lambda: FlatLayers(flat))
+
+
+def _together(policy: Policy, digest: str, base: Base, layered: Callable[[], LayerTable]) -> Snapshot:
     if policy.base != base.digest:
         raise BadSnapshot(f"the policy was made for base {policy.base[:16]}…, not {base.digest[:16]}…")
     known = {category.id for category in policy.categories}
@@ -64,5 +78,5 @@ def make_snapshot(policy: Policy, digest: str, base: Base, before: Snapshot | No
         clients = ClientTable(policy.groups)
     except AmbiguousGroups as error:
         raise BadSnapshot(str(error)) from None
-    layers = Layers(policy.grants, None if before is None else before.layers)
+    layers = layered()
     return Snapshot(policy, digest, base, clients, rules_by_group(policy, base, layers), layers)

@@ -12,6 +12,7 @@ from typing import Any
 
 from blocklists.base import Base, ListKind
 from blocklists.compile import Source, compile_base
+from blocklists.flat import Flat, flatten
 from blocklists.policy import (
     EVERY_SITE,
     Audience,
@@ -33,7 +34,7 @@ from blocklists.policy import (
     Switch,
     Window,
 )
-from blocklists.snapshot import Snapshot, make_snapshot
+from blocklists.snapshot import Snapshot, flat_snapshot, make_snapshot
 
 ZONE = "America/Chicago"
 CREATED_AT = 1_700_000_000  # 2023-11-14: before every question that a test asks without saying when
@@ -184,3 +185,8 @@ def make_rich_policy(base: Base | None = None) -> Policy:
 
 def make_test_snapshot(policy: Policy, base: Base) -> Snapshot:
     return make_snapshot(policy, "0" * 64, base)
+
+
+def make_mapped_snapshot(policy: Policy, base: Base) -> Snapshot:
+    """The same, decided from a flat file."""
+    return flat_snapshot(Flat(memoryview(flatten(policy, "0" * 64)), "0" * 64), "0" * 64, base)

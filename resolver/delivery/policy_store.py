@@ -1,11 +1,13 @@
 """The state folder's snapshots: verified before they are kept, kept before they are served.
 
-    objects/<sha256>   policies and bases, immutable
-    current.json       what this node serves: version, digest, signature, base
-    previous.json      what it served before: the way back when current turns out damaged
+    objects/<sha256>        policies and bases, immutable
+    objects/<sha256>.flat   the same policy as one file that workers map (`flat_file.py`)
+    current.json            what this node serves: version, digest, signature, base
+    previous.json           what it served before: the way back when current turns out damaged
 
 The subscription process calls `accept`; a short-lived child verifies what is kept at every boot (`verify_current`);
-workers call `load`, which compares digests and nothing dearer. Nothing here touches the network. Heavy imports
+both make the flat file of what they verified. Workers call `load`, which compares digests and nothing dearer, and maps
+the flat file; without a sound one it reads the policy itself. Nothing here touches the network. Heavy imports
 (signatures) happen inside the functions that need them, so that workers and supervisor stay small.
 """
 
@@ -24,8 +26,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from blocklists.base import BadBase, Base
 from blocklists.policy import Policy
 from blocklists.policy_codec import MAX_BYTES, BadPolicy, load
-from blocklists.snapshot import BadSnapshot, Snapshot, make_snapshot, open_snapshot
-from resolver import durable
+from blocklists.snapshot import BadSnapshot, Snapshot, flat_snapshot, make_snapshot, open_snapshot
+from resolver import durable, flat_file
 
 if TYPE_CHECKING:
     from blocklists.exchange import Offer
@@ -118,10 +120,11 @@ class PolicyStore:
         if previous is not None and previous.digest == held.digest:
             return previous
         try:
-            data = self._object(held.digest)
-            if previous is not None and previous.base.digest == held.base:
-                return open_snapshot(data, previous.base, previous)
-            return open_snapshot(data, Base.open(self._objects / held.base, held.base), previous)
+            same = previous is not None and previous.base.digest == held.base
+            base = previous.base if previous and same else Base.open(self._objects / held.base, held.base)
+            if (flat := flat_file.opened(self._objects, held.digest)) is not None:
+                return flat_snapshot(flat, held.digest, base)
+            return open_snapshot(self._object(held.digest), base, previous)
         except (BadBase, BadSnapshot, OSError) as error:
             raise Refused(f"version {held.version} cannot be opened: {error}") from error
 
@@ -150,17 +153,19 @@ class PolicyStore:
             except BadSnapshot as error:
                 raise Refused(str(error)) from error
             with self._exclusive():
-                return self._keep(offer, policy)
+                return self._keep(offer, policy, read)
         except OSError as error:
             raise Refused(f"the state folder cannot keep it: {error.strerror or error}", passing=True) from error
 
-    def _keep(self, offer: Offer, policy: bytes) -> Held:
+    def _keep(self, offer: Offer, policy: bytes, read: Policy) -> Held:
         before = self._read_or_none(CURRENT)
         self._check_order(offer)
         held = Held(offer.version, offer.digest, offer.signature, offer.base, offer.version, offer.digest)
         if before == held and (self._objects / offer.digest).exists():
+            flat_file.keep(self._objects, read, offer.digest)
             return held
         durable.write(self._objects / offer.digest, policy)
+        flat_file.keep(self._objects, read, offer.digest)
         if before is not None and before.digest != held.digest:
             durable.link(self._state / CURRENT, self._state / PREVIOUS)
         self._write(CURRENT, held)
@@ -237,6 +242,7 @@ class PolicyStore:
             make_snapshot(read, held.digest, Base.open(self._objects / held.base, held.base))
         except (BadBase, BadSnapshot) as error:
             raise Refused(str(error)) from error
+        flat_file.keep(self._objects, read, held.digest)
 
     @staticmethod
     def _check_signed(digest: str, signature: str, policy: bytes, pin: Pin) -> None:
@@ -324,7 +330,7 @@ class PolicyStore:
         kept: set[str] = set()
         for name in (CURRENT, PREVIOUS):
             if (held := self._read_or_none(name)) is not None:
-                kept |= {held.digest, held.base}
+                kept |= {held.digest, held.base, flat_file.path(self._objects, held.digest).name}
         with contextlib.suppress(OSError):
             for path in self._objects.iterdir():
                 if path.name not in kept:

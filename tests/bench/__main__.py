@@ -1,14 +1,14 @@
-"""`python -m tests.bench [PART …] [--quick]`: without a name all but rpz and soak; soak takes `--minutes`."""
+"""`python -m tests.bench [PART …] [--quick]`: without a name all but mapped, rpz and soak; soak takes `--minutes`."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tests.bench import approvals, base, delivery, fleet, floods, lists, rpz, soak, throughput
+from tests.bench import approvals, base, delivery, fleet, floods, lists, mapped, rpz, soak, throughput
 
 USUAL = ["throughput", "approvals", "delivery", "fleet", "lists", "base", "flood", "slow-tcp"]
-PARTS = [*USUAL, "rpz", "soak"]
+PARTS = [*USUAL, "mapped", "rpz", "soak"]
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def main() -> None:
         soak.main(told.minutes, told.rate)
     if "base" in parts:
         base.main(base.SIZES[:1] if told.quick else base.SIZES)
+    if "mapped" in parts:
+        mapped.main(mapped.COUNTS[:1] if told.quick else mapped.COUNTS)
     if "rpz" in parts:
         rpz.main(count=3 if told.quick else rpz.COUNT)
 

@@ -71,6 +71,7 @@ class World:
     lists: tuple[RawList, ...]
     policy: Policy
     snapshot: Snapshot
+    mapped: Snapshot  # the same, from a flat file
 
 
 def labels(name: str) -> list[str]:
@@ -296,7 +297,8 @@ def worlds(draw: st.DrawFn) -> World:
         own=tuple(draw(st.lists(NAMES, max_size=1))),
         modes=tuple(draw(modes(number)) for number in draw(st.sampled_from([(), (), (1,), (2, 1)]))),
     )
-    return World(lists, policy, support.make_test_snapshot(policy, base))
+    snapshots = support.make_test_snapshot(policy, base), support.make_mapped_snapshot(policy, base)
+    return World(lists, policy, *snapshots)
 
 
 def group_of(world: World, id: str) -> Group | None:
@@ -312,6 +314,7 @@ def test_the_decider_and_the_model_agree(world: World, special: list[str], now: 
     for asker, name, moment in product(("one", "two", UNASSIGNED), [*UNIVERSE, *special], now):
         rules = world.snapshot.rules(asker)
         verdict = decide(name, rules, moment, via)
+        assert decide(name, world.mapped.rules(asker), moment, via) == verdict
         found = (verdict.action, verdict.reason.kind, verdict.reason.number)
         assert found == model(world, name, group_of(world, asker), moment, via)
         assert (verdict.style is None) == (verdict.action is Action.ALLOW)
@@ -325,6 +328,7 @@ def test_explain_gives_the_same_verdict_and_ends_with_the_step_that_decided(
 ) -> None:
     rules = world.snapshot.rules(asker)
     explanation = explain(name, rules, now, via)
+    assert explain(name, world.mapped.rules(asker), now, via) == explanation
     assert explanation.verdict == decide(name, rules, now, via)
     assert [step.number for step in explanation.steps if step.decided] == [len(explanation.steps)]
     assert all(step.found for step in explanation.steps)
@@ -367,6 +371,8 @@ def test_groups_that_share_rules_get_the_same_verdict(world: World, name: str, n
     shared: dict[int, set[str]] = {}
     for id, rules in world.snapshot.by_group.items():
         assert id in rules.groups
+        mapped = world.mapped.by_group[id]
+        assert (mapped.number, mapped.groups) == (rules.number, rules.groups)
         shared.setdefault(rules.number, set()).add(id)
     for ids in shared.values():
         assert len({model(world, name, group_of(world, id), now, frozenset()) for id in ids}) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from blocklists import decide as decide_module
+from blocklists.base import Base
 from blocklists.decide import decide, explain
 from blocklists.policy import (
     EVERY_SITE,
@@ -27,6 +28,7 @@ from blocklists.policy import (
     Group,
     Hours,
     Mode,
+    Policy,
     ReasonKind,
     Verdict,
     Window,
@@ -35,6 +37,7 @@ from blocklists.policy import (
 from blocklists.snapshot import Snapshot
 from tests import support
 
+Make = Callable[[Policy, Base], Snapshot]
 FOLDER = Path(__file__).parent.parent / "data" / "decisions"
 MONDAY_AT_TEN = datetime(2026, 10, 5, 10)
 STEP_OF_REASON = {
@@ -156,7 +159,9 @@ def read_mode(number: int, plain: Mapping[str, Any]) -> Mode:
     return support.mode(number, plain["kind"], start, end, plain.get("suspends", ()), sites, audiences(plain))
 
 
-def snapshot_of(plain: Mapping[str, Any], networks: tuple[str, ...] = ()) -> Snapshot:
+def snapshot_of(
+    plain: Mapping[str, Any], networks: tuple[str, ...] = (), make: Make = support.make_test_snapshot
+) -> Snapshot:
     base = support.make_base(plain.get("lists"), plain.get("services"))
     categories: list[Category] = [
         replace(one, style=AnswerStyle(plain.get("styles", {}).get(one.id, "nxdomain"))) for one in support.CATEGORIES
@@ -182,11 +187,11 @@ def snapshot_of(plain: Mapping[str, Any], networks: tuple[str, ...] = ()) -> Sna
         modes=tuple(read_mode(number, one) for number, one in enumerate(plain.get("modes", ()), 1)),
         answering=answering(plain),
     )
-    return support.make_test_snapshot(policy, base)
+    return make(policy, base)
 
 
-def verdict_of(plain: Mapping[str, Any]) -> Verdict:
-    snapshot = snapshot_of(plain)
+def verdict_of(plain: Mapping[str, Any], make: Make) -> Verdict:
+    snapshot = snapshot_of(plain, make=make)
     rules = snapshot.rules(UNASSIGNED if plain.get("as") == UNASSIGNED else "asking")
     now = moment(plain.get("at", MONDAY_AT_TEN))
     via = frozenset(plain.get("via", ()))
@@ -218,10 +223,11 @@ def seen(verdict: Verdict, field: str) -> object:
     return getattr(verdict.reason, field)
 
 
+@pytest.mark.parametrize("make", [support.make_test_snapshot, support.make_mapped_snapshot], ids=["read", "mapped"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
-def test_a_scenario_gets_the_verdict_that_it_expects(scenario: Scenario) -> None:
+def test_a_scenario_gets_the_verdict_that_it_expects(scenario: Scenario, make: Make) -> None:
     assert scenario.plain.keys() <= KNOWN
-    verdict = verdict_of(scenario.plain)
+    verdict = verdict_of(scenario.plain, make)
     expected = scenario.plain["expect"]
     assert {"action", "reason"} <= expected.keys()
     assert {field: seen(verdict, field) for field in expected} == expected

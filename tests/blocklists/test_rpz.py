@@ -39,6 +39,8 @@ def longest_wildcard(zone: dict[str, rpz.Answer], name: str) -> rpz.Answer | Non
 def test_every_way_to_read_the_zones_gives_the_decision(world: World, asker: str, now: int) -> None:
     rules, policy = world.snapshot.rules(asker), world.snapshot.policy
     pairs = [list(rpz.allow_zone(rules, policy, now)), list(rpz.block_zone(rules, policy, now))]
+    mapped = world.mapped.rules(asker)
+    assert [list(rpz.allow_zone(mapped, policy, now)), list(rpz.block_zone(mapped, policy, now))] == pairs
     zones = [dict(one) for one in pairs]
     assert [len(one) for one in zones] == [len(one) for one in pairs], "an owner stands twice"
     verdicts = {name: decide(name, rules, now) for name in QUESTIONS}
@@ -62,6 +64,7 @@ def test_zones_do_not_change_before_the_moment_that_is_named(world: World, asker
         return tuple(rpz.allow_zone(rules, policy, moment)), tuple(rpz.block_zone(rules, policy, moment))
 
     change = rpz.next_change(rules, now)
+    assert rpz.next_change(world.mapped.rules(asker), now) == change
     assert both(now) == both(min(change - 1, now + 24 * 3600))
 
 
@@ -101,6 +104,7 @@ def test_via_entries_are_counted_and_left_out() -> None:
     policy = support.make_policy(base, groups=(group,), grants=(grant,))
     rules = make_snapshot(policy, "0" * 64, base).rules("north/students")
     assert rpz.left_out(rules) == 1
+    assert rpz.left_out(support.make_mapped_snapshot(policy, base).rules("north/students")) == 1
     assert "cdn.example" not in dict(rpz.allow_zone(rules, policy, support.CREATED_AT))
 
 

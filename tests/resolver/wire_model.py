@@ -87,10 +87,12 @@ def case_of(world: World, dice: random.Random) -> Case:
     extra = support.grant(9, dice.choice(["www.bing.com", "com", "=m.youtube.com"]))
     grants = (*grants, replace(extra, lifts_rewrites=dice.random() < 0.5))
     policy = replace(world.policy, groups=groups, grants=grants)
-    world = replace(world, policy=policy, snapshot=support.make_test_snapshot(policy, world.snapshot.base))
+    base = world.snapshot.base
+    snapshots = support.make_test_snapshot(policy, base), support.make_mapped_snapshot(policy, base)
+    world = replace(world, policy=policy, snapshot=snapshots[0], mapped=snapshots[1])
     aliases = {name: dice.choice(NAMES) for name in NAMES if dice.random() < 0.4}
     aliases = {name: target for name, target in aliases.items() if target != name}
-    return Case(world, world.snapshot, aliases, {id: group_of(world, id) for id in CLIENTS})
+    return Case(world, dice.choice(snapshots), aliases, {id: group_of(world, id) for id in CLIENTS})
 
 
 def table_of(case: Case, asker: str, now: float) -> dict[str, str]:
