@@ -32,7 +32,7 @@ bench: $(STAMP) programs ## Side by side with Unbound, and from a click to the f
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: $(STAMP) ## 100,000 hostile inputs for every parser (N=… for more)
-	@for target in names policy base snapshot wire upstream lists queries bindings; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
+	@for target in names policy flat base snapshot wire upstream lists queries bindings; do $(BIN)/python -m tests.fuzz.run $$target $${N:-100000} || exit 1; done
 
 model: $(STAMP) ## A running worker, over UDP, against a naive model of the decision: 1,000,000 questions (N=…, SEED=…)
 	@$(BIN)/python -m tests.resolver.wire_model -n $${N:-1000000} --seed $${SEED:-0}

@@ -195,14 +195,16 @@ class Flat:
         self.trie = marisa_trie.Trie()
         try:
             self._rest = policy_codec.load(bytes(rest))
-            plain = json.loads(bytes(tables))
-            self.reaches = tuple((tuple(sites), tuple(map(Audience, found))) for sites, found in plain["reaches"])
-            self.scopes = {(site, Audience(audience)): layer for site, audience, layer in plain["scopes"]}
+            self.reaches, self.scopes = _read_tables(bytes(tables))
             self.trie.map(trie)
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise BadFlat(f"the flat policy cannot be read: {error}") from None
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:  # too deep nesting is a RuntimeError
+            raise BadFlat(f"the flat policy cannot be read: {str(error)[:500]}") from None
         if len(self._offsets) != len(self._reached) + 1 or len(self.starts) != len(self.trie) + 1:
             raise BadFlat("the flat policy counts its grants or its names in two ways")
+        if self._offsets[-1] != len(self._records) or self.starts[-1] != len(self.openings):
+            raise BadFlat("the flat policy has records that no table knows")
+        if max(self._reached, default=-1) >= len(self.reaches):
+            raise BadFlat("the flat policy has a grant without a reach")
         self._seen: dict[int, Grant] = {}
 
     @classmethod
@@ -284,6 +286,21 @@ class Grants(Sequence[Grant]):
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+
+def _read_tables(data: bytes) -> tuple[tuple[Reach, ...], dict[Scope, int]]:
+    plain = json.loads(data)
+    reaches = tuple((tuple(map(_text, sites)), tuple(map(Audience, found))) for sites, found in plain["reaches"])
+    scopes = {(_text(site), Audience(audience)): layer for site, audience, layer in plain["scopes"]}
+    if not all(type(layer) is int for layer in scopes.values()):
+        raise BadFlat("the flat policy has a scope whose layer is no number")
+    return reaches, scopes
+
+
+def _text(value: object) -> str:
+    if type(value) is not str:
+        raise BadFlat("the flat policy has a site that is no text")
+    return value
 
 
 def _numbers(section: memoryview) -> Sequence[int]:

@@ -123,6 +123,8 @@ class PolicyStore:
             same = previous is not None and previous.base.digest == held.base
             base = previous.base if previous and same else Base.open(self._objects / held.base, held.base)
             if (flat := flat_file.opened(self._objects, held.digest)) is not None:
+                if previous is None:  # a birth: rot in what the flat file was made of is noticed, and mended
+                    self._check_whole(held.digest)
                 return flat_snapshot(flat, held.digest, base)
             return open_snapshot(self._object(held.digest), base, previous)
         except (BadBase, BadSnapshot, OSError) as error:
@@ -286,6 +288,11 @@ class PolicyStore:
         if hashlib.sha256(data).hexdigest() != digest:
             raise Refused(f"the kept policy {digest[:16]}… is damaged")
         return data
+
+    def _check_whole(self, digest: str) -> None:
+        with (self._objects / digest).open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                raise Refused(f"the kept policy {digest[:16]}… is damaged")
 
     def _fall_back(self, previous: Held, current: Held | None) -> Held:
         if current is not None and current.seen_version > previous.seen_version:

@@ -57,8 +57,19 @@ def test_the_real_worker_does_the_same_and_answers(tmp_path: Path, portal: FakeP
         (record,) = read(node.state)
         assert (record.version, record.name, record.entry) == (1, b"\x03www\x09instagram\x03com\0", "instagram.com")
         assert record.client != socket.inet_aton("127.0.0.1")
+        following = portal.publish(2, base_of("instagram.com"))
+        until(lambda: portal.acked(following))
+        workers = node.pids("worker")
+        assert len(workers) == 2
+        until(lambda: [mapped_policies(pid) for pid in workers] == [{f"{following.digest}.flat"}] * 2)
     finally:
         assert node.stop() == 0
+
+
+def mapped_policies(pid: int) -> set[str]:
+    """Names of the flat files that a process has mapped; those that were removed meanwhile are said to be deleted."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {line.rpartition("/")[2] for line in lines if ".flat" in line}
 
 
 def test_changes_under_load_lose_no_query(tmp_path: Path, portal: FakePortal) -> None:
