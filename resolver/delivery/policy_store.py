@@ -27,7 +27,8 @@ from blocklists.base import BadBase, Base
 from blocklists.policy import Policy
 from blocklists.policy_codec import MAX_BYTES, BadPolicy, load
 from blocklists.snapshot import BadSnapshot, Snapshot, flat_snapshot, make_snapshot, open_snapshot
-from resolver import durable, flat_file
+from resolver import durable
+from resolver.delivery import flat_file
 
 if TYPE_CHECKING:
     from blocklists.exchange import Offer

@@ -22,8 +22,8 @@ from blocklists import flat, policy_codec
 from blocklists.decide import decide
 from blocklists.policy import Audience, Grant, Group
 from blocklists.rules import Rules
-from resolver import flat_file
-from resolver.policy_store import OBJECTS, PolicyStore
+from resolver.delivery import flat_file
+from resolver.delivery.policy_store import OBJECTS, PolicyStore
 from tests import support
 from tests.resolver.fake_portal import District
 

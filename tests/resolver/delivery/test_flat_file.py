@@ -19,7 +19,7 @@ from blocklists.policy import Action
 from blocklists.policy_codec import load
 from blocklists.snapshot import Snapshot
 from resolver import durable
-from resolver.policy_store import OBJECTS, PolicyStore, Refused
+from resolver.delivery.policy_store import OBJECTS, PolicyStore, Refused
 from tests import support
 from tests.resolver.fake_portal import District, base_of
 
