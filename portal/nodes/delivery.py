@@ -16,6 +16,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import MAX_MISSING, Missing, NodeStatus, Offer, Reach
 from blocklists.policy import EVERY_SITE
+from portal import natural
 from portal.models.delivery import Delivery, Node, PolicyVersion
 from portal.models.district import District
 from portal.models.levers import GrantRow
@@ -215,10 +216,10 @@ def node_views(session: Session, retired: bool = False) -> tuple[NodeView, ...]:
     of_node = select(func.max(Delivery.version)).where(col(Delivery.node_id) == col(Node.id))
     offered, acked = of_node.scalar_subquery(), of_node.where(reports.counts()).scalar_subquery()
     refused = of_node.where(col(Delivery.nacked_at_ms).is_not(None)).scalar_subquery()
-    query = select(Node, offered, acked, refused).order_by(col(Node.name))
+    query = select(Node, offered, acked, refused)
     if not retired:
         query = query.where(col(Node.retired_at).is_(None))
-    rows = session.exec(query).all()
+    rows = sorted(session.exec(query), key=lambda row: natural.order(row[0].name))
     published = _published(session, {acked_version for _, _, acked_version, _ in rows})
     found = []
     for node, offered_version, acked_version, refused_version in rows:

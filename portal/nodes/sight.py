@@ -16,7 +16,7 @@ from sqlmodel import Session, col, select
 
 from blocklists.exchange import ENOUGH, MinuteCount, Sight
 from blocklists.policy import UNASSIGNED
-from portal import access
+from portal import access, natural
 from portal.access import Actor
 from portal.models.delivery import Node
 from portal.models.district import ClientGroup, Site
@@ -136,7 +136,7 @@ def buildings(session: Session, actor: Actor, now: float, seconds: int = DAY) ->
         Building(site, sites.get(site, "No group"), _sum(all_), tuple(sorted(all_, key=lambda part: part[0])))
         for site, all_ in parts.items()
     ]
-    return tuple(sorted(found, key=lambda one: (not one.site, -one.all.bypass, one.name)))
+    return tuple(sorted(found, key=lambda one: (not one.site, -one.all.bypass, natural.order(one.name))))
 
 
 def forwarders(session: Session, actor: Actor, now: float) -> list[tuple[str, str]]:

@@ -134,7 +134,7 @@ def _page(visit: SignedVisit, session: Session, form: Form, status: int = 200, b
         scopes=[Option(scope, named.scope(scope)) for scope in _scopes()],
         groups=[
             Option(f"group/{view.group.id}", named.group(view.group.id))
-            for view in district.groups(session)
+            for view in district.groups_by_name(session)
             if view.group.audience is not Audience.GUESTS
         ],
         categories=[

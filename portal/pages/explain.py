@@ -75,7 +75,10 @@ def page(
 def _groups(session: Session) -> list[Option]:
     return [
         Option("", "choose a group"),
-        *(Option(view.group.id, title(view.site_name, view.group.audience)) for view in district.groups(session)),
+        *(
+            Option(view.group.id, title(view.site_name, view.group.audience))
+            for view in district.groups_by_name(session)
+        ),
         Option(UNASSIGNED, "an address in no group"),
     ]
 

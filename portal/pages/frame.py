@@ -22,7 +22,7 @@ from sqlmodel import Session, select
 from starlette.responses import HTMLResponse, Response
 
 from blocklists.policy import EVERY_SITE, Audience, Entry, Hours, Match
-from portal import access
+from portal import access, natural
 from portal.access import Actor
 from portal.desk import queue
 from portal.models.district import District
@@ -214,7 +214,8 @@ def static(name: str) -> str:
 
 
 def site_names(sites: Iterable[str], names: Mapping[str, str]) -> str:
-    return words.listed(["every site" if one == EVERY_SITE else names.get(one, one) for one in sites])
+    found = ["every site" if one == EVERY_SITE else names.get(one, one) for one in sites]
+    return words.listed(sorted(found, key=natural.order))
 
 
 def entries(found: Iterable[Entry]) -> str:

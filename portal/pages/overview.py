@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from blocklists.clients import parse_network
 from blocklists.policy import Audience
-from portal import access
+from portal import access, natural
 from portal.errors import FieldError, Invalid
 from portal.models.district import CategoryRow
 from portal.pages import forms, words
@@ -71,8 +71,8 @@ class _CategoryRow:
 
 
 _KEYS = {
-    "site": lambda row: (row.site.casefold(), row.title),
-    "group": lambda row: (row.title, row.site.casefold()),
+    "site": lambda row: (natural.order(row.site), row.title),
+    "group": lambda row: (row.title, natural.order(row.site)),
     "networks": lambda row: [(one.version, int(one.network_address)) for one in map(parse_network, row.networks)],
     "blocks": lambda row: (len(row.blocks), row.blocks),
     "state": lambda row: (row.word.text, row.until or 0),
@@ -106,7 +106,7 @@ def export(visit: PersonVisit) -> Response:
                 " ".join(view.group.blocks),
                 " ".join(f"{one.service}:{one.switch}" for one in view.group.services),
             )
-            for view in district.groups(session)
+            for view in district.groups_by_name(session)
         ]
     return as_csv("groups.csv", ("site", "name", "audience", "networks", "asked", "blocks", "services"), rows)
 
@@ -155,7 +155,7 @@ def _found(session: Session, wanted: Wanted, now: float) -> list[tuple[GroupView
     levels = {site.id: site.level for site in district.sites(session)}
     return [
         (view, levels[view.group.site])
-        for view in district.groups(session)
+        for view in district.groups_by_name(session)
         if _is_like(view, wanted.find.casefold(), titles)
         and wanted.audience in ("", view.group.audience)
         and wanted.level in ("", levels[view.group.site])
@@ -170,7 +170,7 @@ def _overview(
     categories = blocking.categories(session)
     titles = {one.id: one.title for one in categories}
     services = {one.id: one.title for one in blocking.services(session)}
-    views = district.groups(session)
+    views = district.groups_by_name(session)
     found = _found(session, wanted, visit.now)
     table = listing(visit.request, "site")
     rows = table.sort_rows((_group_row(view, level, titles, services, visit.now) for view, level in found), _KEYS)

@@ -50,7 +50,7 @@ def end(visit: SentForm, number: Number) -> Response:
 def _page(visit: SignedVisit, session: Session, form: Form, token: str = "", status: int = 200) -> Response:
     access.require(access.may_administer(visit.actor), _ONLY_ADMINISTRATORS)
     sites = cards.site_names(session)
-    groups = [one.group for one in district.groups(session)]
+    groups = [one.group for one in district.groups_by_name(session)]
     titles = {one.id: title(sites.get(one.site, one.site), one.audience) for one in groups}
     rows = [
         (one, titles.get(one.group, one.group), _IN_USE if one.ended_at is None else _ENDED)

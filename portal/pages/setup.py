@@ -71,7 +71,7 @@ def switch(visit: SentForm) -> Response:
                 days = visit.number("days")
                 setup.observe(session, visit.actor, visit.now, groups, days, visit.value("reason"))
             elif visit.value("action") == "enforce-all":
-                every = [view.group for view in district.groups(session)]
+                every = [view.group for view in district.groups_by_name(session)]
                 observed = tuple(one.id for one in every if (one.observe_until or 0) > visit.now)
                 setup.enforce(session, visit.actor, visit.now, observed)
             else:
@@ -98,7 +98,7 @@ def _page(visit: SignedVisit, session: Session, form: Form | None = None, status
     shown = Form(typed) if form is None else Form({**typed, **form.typed}, form.errors, form.title)
     columns = [[*shown.values(one), *[""] * _TERMS][:8] for one in ("term", "term_from", "term_to")]
     points = setup.checklist(session, visit.actor, visit.now)
-    views = district.groups(session)
+    views = district.groups_by_name(session)
     observed = [view for view in views if (view.group.observe_until or 0) > visit.now]
     return visit.page(
         session,

@@ -18,7 +18,7 @@ from sqlmodel import Session, col, select
 
 from blocklists import policy
 from blocklists.policy import EVERY_SITE, UNASSIGNED, Audience, Switch, YouTube
-from portal import access, audit
+from portal import access, audit, natural
 from portal.access import Actor
 from portal.errors import Conflict, NotFound
 from portal.fields import Mistakes
@@ -101,7 +101,8 @@ def today(session: Session, now: float) -> date:
 
 
 def sites(session: Session) -> tuple[Site, ...]:
-    return tuple(session.exec(select(Site).order_by(col(Site.name))))
+    """Return every site, in the order in which people look for names."""
+    return tuple(sorted(session.exec(select(Site)), key=lambda site: (natural.order(site.name), site.id)))
 
 
 def site(session: Session, wanted: str) -> Site:
@@ -161,6 +162,17 @@ def groups(session: Session) -> tuple[GroupView, ...]:
         for row in session.exec(select(ClientGroup).order_by(col(ClientGroup.id)))
     ]
     return _following(views)
+
+
+def groups_by_name(session: Session) -> tuple[GroupView, ...]:
+    """Return every group in the order in which people look for them: by its site's name, students first."""
+    audiences = list(Audience)
+    return tuple(
+        sorted(
+            groups(session),
+            key=lambda view: (natural.order(view.site_name), view.group.site, audiences.index(view.group.audience)),
+        )
+    )
 
 
 def _policy_group(row: ClientGroup, switches: Iterable[policy.ServiceSwitch]) -> policy.Group:
