@@ -207,7 +207,7 @@ class Supervisor:
             ready(self.status())
 
     def _ended(self, post: Post, how: str, expected: bool) -> None:
-        self._troubles.stands(f"query log of {post.name}", "")
+        self._troubles.forget(f"query log of {post.name}")
         if post.role is Role.VERIFIER:
             post.fill_at = time.monotonic() + VERIFY_EVERY
         elif not expected:
