@@ -17,6 +17,7 @@ A device is an address. Every table is bounded.
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -42,6 +43,8 @@ MAX_ASKERS = 50_000  # addresses that are watched for asking like a forwarder, p
 # a building asks for many more of both.
 FORWARDER_QUERIES = 5_000
 FORWARDER_NAMES = 600
+_NAME_BITS = 1024  # an asker's names are counted by the bits that their hashes set, within a few in a hundred
+_ENOUGH_BITS = round(_NAME_BITS * (1 - math.exp(-FORWARDER_NAMES / _NAME_BITS)))  # of so many names (linear counting)
 BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds
 HOUR, MINUTE = 3600, 60
 _TAIL = struct.Struct("<HBBBIQ")
@@ -88,7 +91,7 @@ class GroupHour:
 @dataclass(slots=True)
 class _Asker:
     queries: int = 0
-    names: set[bytes] = field(default_factory=set)
+    names: int = 0  # a bit for each name's hash
 
 
 class Tally:
@@ -211,9 +214,8 @@ class Tally:
                 return False
             asker = self._askers[client] = _Asker()
         asker.queries += count
-        if len(asker.names) < FORWARDER_NAMES:
-            asker.names.add(name)
-        return asker.queries >= FORWARDER_QUERIES and len(asker.names) >= FORWARDER_NAMES
+        asker.names |= 1 << hash(name) % _NAME_BITS
+        return asker.queries >= FORWARDER_QUERIES and asker.names.bit_count() >= _ENOUGH_BITS
 
     def close(self, now: float) -> None:
         """Keep everything for the next process. Raises `OSError`."""

@@ -1,9 +1,9 @@
 """Memory under a steady load for a long time: the slope of the proportional set size, all processes of the node.
 
 First every bounded table is filled, by real questions at full speed: the workers say when cache and memo are at their
-bounds, and the mix of the soak goes on until the memory has been flat for a while. Then the same mix for `minutes` at
-half load. Three quarters of it is cached, 15 % blocked, one in ten is a name that was never asked before, so that the
-cache turns over.
+bounds. Then other names turn the cache over, since finished answers keep upstream's alive that the cache has thrown
+out, and the mix of the soak goes on until the memory has been flat for a while. Then the same mix for `minutes` at half
+load. Three quarters of it is cached, 15 % blocked, one in ten is a name that was never asked before.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EVERY = 10.0  # seconds between two readings
 LINES = 2_000_000
 BAR = 2.0  # MB an hour
 FILLING = 260_000  # names: more than cache, memo, and both generations of sightings and verdicts hold
-TIMES = 4  # that each is asked: a miss, a first sighting, a finished answer, its bytes
+TIMES = 4  # that each of them is asked: a miss, a first sighting, a finished answer, its bytes
 WINDOW = 500  # names that are asked in turn
 FULL = 0.98  # of the cache's bytes; it throws out whole entries
 FLAT, READINGS = 1.0, 4  # MB by which so many readings in a row may differ
@@ -49,12 +49,12 @@ def write_mix(path: Path, lines: int) -> None:
                 file.write(f"{rng.choice(listed if share < 0.25 else known)} A\n")
 
 
-def write_filling(path: Path, turn: int) -> None:
-    """Write a dnsperf file of `FILLING` names that no other turn has, each `TIMES` times within a while."""
+def write_filling(path: Path, turn: int, times: int) -> None:
+    """Write a dnsperf file of `FILLING` names that no other turn has, each so many `times` within a while."""
     with path.open("w") as file:
         for start in range(0, FILLING, WINDOW):
             names = "".join(f"f{turn}x{start + at}.random.example A\n" for at in range(WINDOW))
-            file.write(names * TIMES)
+            file.write(names * times)
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -106,7 +106,7 @@ def _fill(ours: Schoolgate, filling: Path, queries: Path) -> None:
     started = time.monotonic()
     turn = 0
     while True:
-        write_filling(filling, turn)
+        write_filling(filling, turn, TIMES)
         load.warm_up(ours.dns, filling, times=1)
         turn += 1
         time.sleep(2.5)  # the workers tell what they hold once a second
@@ -119,6 +119,9 @@ def _fill(ours: Schoolgate, filling: Path, queries: Path) -> None:
             break
     held = f"{told['cache_entries']:,} answers in {told['cache_bytes'] / 1e6:.1f} MB, {told['memo_entries']:,} finished"
     print(f"  tables full after {time.monotonic() - started:.0f} s: {held}", flush=True)
+    write_filling(filling, turn, 1)
+    load.warm_up(ours.dns, filling, times=1)
+    print(f"  cache turned over after {time.monotonic() - started:.0f} s", flush=True)
     flat: list[float] = []
     while len(flat) < READINGS or max(flat[-READINGS:]) - min(flat[-READINGS:]) > FLAT:
         load.dnsperf(ours.resolver, ours.dns, queries, BURST)
