@@ -46,7 +46,7 @@ def test_what_is_mapped_is_the_policy_that_was_flattened() -> None:
         policy.grants[3]
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(worlds())
 def test_any_policy_comes_back_whole(world: World) -> None:
     assert opened(flatten(world.policy, DIGEST)).policy == world.policy
