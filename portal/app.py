@@ -46,7 +46,8 @@ from portal.api import (
 )
 from portal.config import PortalConfig
 from portal.database import after_commit, connect, reading, transaction
-from portal.lists.bases import Bases, ensure_base, shipped_seed
+from portal.lists import builds, sources
+from portal.lists.bases import Bases, current_base, ensure_base, shipped_seed
 from portal.lists.listjob import ListJob
 from portal.models.alerts import AlertKind
 from portal.nodes import delivery, reports, succession
@@ -93,7 +94,10 @@ def prepare(config: PortalConfig, clock: Callable[[], float] = time.time) -> Eng
     with transaction(engine) as session:
         first = demo.seed if config.demo else demo.first_run
         first(session, now, config.url)
-        ensure_base(config, session, int(now))
+        before = current_base(session)
+        base = ensure_base(config, session, int(now))
+        if before is not None and before.digest != base.digest and sources.wanted(session, now):
+            builds.ask(session, now, "the base of this start is the shipped lists' alone")
     return engine
 
 

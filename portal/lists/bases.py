@@ -9,6 +9,7 @@ crash leaves at worst a file that nobody names. The digest is compared whenever 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
 import threading
@@ -28,6 +29,8 @@ from portal.config import PortalConfig
 from portal.database import reading
 from portal.models.delivery import BaseChunk, BaseFile
 from portal.outbox import ask_publication
+
+log = logging.getLogger(__name__)
 
 SEED_FILE = "seed"
 CHUNK = 4 << 20  # bytes of a piece
@@ -156,11 +159,15 @@ def ensure_base(config: PortalConfig, session: Session, now: int, seed: Seed | N
     """Return the base to publish on, compiled from the seed when there is none or the shipped seed has changed.
 
     A base that was adopted from elsewhere stays current: it is replaced by a list update, not by a new release's seed.
+    One that another portal made is fetched from the database. One whose file is nowhere any more gives way to the seed.
     """
-    bases = Bases(config.data)
+    bind = session.get_bind()
+    bases = Bases(config.data, bind if isinstance(bind, Engine) else bind.engine)
     current = current_base(session)
-    if current is not None and current.digest != bases.seed and bases.path(current.digest).exists():
-        return current
+    if current is not None and current.digest != bases.seed:
+        if bases.file(current.digest).exists():
+            return current
+        log.warning("the base %s is not there any more: the shipped lists stand in for it", current.digest[:16])
     data = compile_base(seed_sources(seed or shipped_seed()))
     digest = bases.store(data)
     bases.set_seed(digest)

@@ -7,9 +7,10 @@ snapshot, or from parts of two, would differ. Versions never go back in time but
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from sqlmodel import select
 
@@ -29,7 +30,7 @@ SLOW = 0.5  # seconds: a worker that has not swapped by then is killed
 
 @dataclass
 class Findings:
-    """`spreads`: for each version, seconds from its first verdict to the last one of an older version."""
+    """Of one node. `spreads`: for each version, seconds from its first verdict to the last one of an older version."""
 
     records: int = 0
     versions: int = 0
@@ -41,8 +42,18 @@ class Findings:
         return sum(spread > SLOW for spread in self.spreads)
 
 
+class Published(Protocol):
+    """What was published, by version."""
+
+    def of(self, version: int) -> Snapshot | None:
+        """The snapshot of a version; None when its base is not kept any more. Raises `KeyError` for an unknown one."""
+
+    def __len__(self) -> int:
+        """How many versions there are."""
+
+
 class Snapshots:
-    """Every published version, opened once: bytes by digest, signature by the key that the node pinned."""
+    """Every published version, opened once: bytes by digest, signature by the key that the nodes pinned."""
 
     def __init__(self, data: Path, database: str) -> None:
         identity = read_identity(data / "node")
@@ -77,12 +88,17 @@ class Snapshots:
         return len(self._rows)
 
 
-def check(data: Path, database: str, restarts: Sequence[tuple[float, float]]) -> Findings:
-    """Read the whole log. `restarts`: when a supervisor was killed and when it was back, seconds since 1970."""
-    snapshots = Snapshots(data, database)
-    found = Findings(versions=len(snapshots))
-    records = sorted(logwriter.read(data / "node"), key=lambda one: (one.version, one.time))
-    found.records = len(records)
+def read(state: Path) -> list[Record]:
+    """Return the whole query log of the node with this state folder."""
+    return list(logwriter.read(state))
+
+
+def check(found: Iterable[Record], published: Published, restarts: Sequence[tuple[float, float]]) -> Findings:
+    """Look at the whole log of one node. `restarts`: when its supervisor was killed and when it was back, seconds since
+    1970."""
+    findings = Findings(versions=len(published))
+    records = sorted(found, key=lambda one: (one.version, one.time))
+    findings.records = len(records)
     first: dict[int, float] = {}
     last: dict[int, float] = {}
     decided: set[tuple[object, ...]] = set()
@@ -91,23 +107,23 @@ def check(data: Path, database: str, restarts: Sequence[tuple[float, float]]) ->
         last[record.version] = record.time
         if record.version == 0:
             if record.action.value == "allow":
-                found.wrong.append(f"allowed without a version: {record}")
+                findings.wrong.append(f"allowed without a version: {record}")
             continue
         same = (record.version, record.group, record.name, record.action, record.reason, record.number)
         if same not in decided:
             decided.add(same)
-            found.wrong += _differs(snapshots, record)
+            findings.wrong += _differs(published, record)
     newest = 0.0
     for version in sorted(last):
-        found.spreads.append(max(0.0, newest - first[version]) if version else 0.0)
+        findings.spreads.append(max(0.0, newest - first[version]) if version else 0.0)
         newest = max(newest, last[version])
-    found.wrong += _went_back(records, restarts)
-    return found
+    findings.wrong += _went_back(records, restarts)
+    return findings
 
 
-def _differs(snapshots: Snapshots, record: Record) -> list[str]:
+def _differs(published: Published, record: Record) -> list[str]:
     try:
-        snapshot = snapshots.of(record.version)
+        snapshot = published.of(record.version)
     except KeyError:
         return [f"version {record.version} was never published: {record}"]
     if snapshot is None:

@@ -18,17 +18,22 @@ from sqlalchemy import Engine
 from sqlmodel import col, select
 
 from blocklists import signature
+from blocklists.base import ListKind
+from blocklists.compile import Source, compile_base
 from portal.access import Actor, ActorKind
 from portal.app import answered_hosts, create_app, prepare
 from portal.database import reading, transaction
+from portal.lists import builds
+from portal.lists.bases import Bases, adopt_base, require_base
 from portal.models.audit import AuditEvent
 from portal.models.delivery import BaseFile, Publication
+from portal.models.lists import SourceRow
 from portal.models.people import User
 from portal.models.words import Role
 from portal.nodes.keys import signing_key
 from portal.people import accounts
 from portal.people.accounts import TokenDraft
-from tests.portal.gatehouse import Served, config_in, free_port, serving
+from tests.portal.gatehouse import NOW, Served, config_in, free_port, serving
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +218,28 @@ def test_a_second_start_keeps_what_was_there(tmp_path: Path) -> None:
     second = prepare(config)
     with reading(second) as session:
         assert len(session.exec(select(Publication)).all()) == pending
+    second.dispose()
+
+
+def test_a_base_whose_file_is_gone_gives_way_to_the_shipped_lists_and_the_others_are_asked_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = replace(config_in(tmp_path), demo=True)
+    first = prepare(config)
+    path = tmp_path / "lists.base"
+    path.write_bytes(compile_base([Source("big", "Big", "messaging", ListKind.LIST, ["host.example"])]))
+    with transaction(first) as session:
+        seed = require_base(session).digest
+        adopted = adopt_base(config, session, path, NOW).digest
+        own = {"title": "Ours", "category": "messaging", "url": "https://lists.example/x", "created_by": "ada"}
+        session.add(SourceRow(id="ours", own=True, enabled=True, created_at=NOW, **own))
+    first.dispose()
+    Bases(config.data).path(adopted).unlink()
+    second = prepare(config)
+    with reading(second) as session:
+        assert require_base(session).digest == seed
+        assert [one.state for one in builds.recent(session)] == ["waiting"]
+    assert f"{adopted[:16]} is not there any more" in caplog.text
     second.dispose()
 
 

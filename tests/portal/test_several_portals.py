@@ -16,15 +16,18 @@ import pytest
 from sqlalchemy import Engine
 from sqlmodel import select
 
+from blocklists.base import ListKind
+from blocklists.compile import Source, compile_base
 from blocklists.seed import load_seed
+from portal.app import prepare
 from portal.config import PortalConfig
-from portal.database import connect, reading, sole_pass
-from portal.lists.bases import Bases, require_base
+from portal.database import connect, reading, sole_pass, transaction
+from portal.lists.bases import Bases, adopt_base, require_base
 from portal.models.delivery import PolicyVersion
 from portal.nodes.keys import Keyring
 from portal.nodes.publication import Publisher
 from tests.portal import databases
-from tests.portal.gatehouse import FakeNode, free_port, grant, serving, tags, token
+from tests.portal.gatehouse import NOW, FakeNode, free_port, grant, serving, tags, token
 
 pytestmark = pytest.mark.skipif(not databases.POSTGRESQL, reason="is about PostgreSQL")
 
@@ -91,6 +94,18 @@ def test_a_portal_on_another_machine_has_the_base_from_the_database(
     assert far.open(digest).digest == digest
     assert far.file(digest).read_bytes() == Bases(config.data).path(digest).read_bytes()
     assert not far.file("0" * 64).exists()
+
+
+def test_a_portal_that_starts_on_another_machine_keeps_the_base_that_the_lists_made(
+    config: PortalConfig, engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "lists.base"
+    path.write_bytes(compile_base([Source("big", "Big", "messaging", ListKind.LIST, ["host.example"])]))
+    with transaction(engine) as session:
+        adopted = adopt_base(config, session, path, NOW).digest
+    prepare(replace(config, data=tmp_path / "another machine")).dispose()
+    with reading(engine) as session:
+        assert require_base(session).digest == adopted
 
 
 def test_only_one_builds_at_a_time_and_a_dead_one_holds_nobody_up(config: PortalConfig, engine: Engine) -> None:
