@@ -37,6 +37,7 @@ from resolver.upstreams.channel import client_context
 PREFIX = "SCHOOLGATE_"
 MAX_RECORDS = 10_000
 MAX_ZONES = 1_000
+MEMO_ENTRIES, MEMO_PER_MB = 100_000, 1_600  # finished answers of a worker, and of each MB of its cache
 
 
 class BadSettings(ValueError):
@@ -157,7 +158,13 @@ class ResolverSection(_Section):
     workers: int = Field(0, ge=0, le=64, description="processes that answer; 0: one per processor, at most four")
     allow: list[NetworkText] = Field(list(PRIVATE_NETWORKS), description="networks whose questions are answered")
     udp_size: int = Field(1232, ge=512, le=4096, description="largest UDP answer, bytes")
-    cache_mb: int = Field(64, ge=1, le=8192, description="cache of upstream answers per worker, MB")
+    cache_mb: int = Field(
+        64,
+        ge=1,
+        le=8192,
+        description="cache of upstream answers per worker, MB; finished answers take up to three times as much beside "
+        "it, at most 190 MB",
+    )
     max_ttl: int = Field(86_400, ge=60, le=604_800, description="longest time an answer is kept, seconds")
     max_negative_ttl: int = Field(3_600, ge=10, le=10_800, description="longest time a denial is kept, seconds")
     upstream_timeout_ms: int = Field(1_500, ge=100, le=10_000, description="patience for one try at an upstream")
@@ -303,6 +310,7 @@ def resolver_config(settings: Settings) -> ResolverConfig:
         allow=tuple(section.allow),
         udp_size=section.udp_size,
         cache_bytes=section.cache_mb * 1024 * 1024,
+        memo_entries=min(MEMO_ENTRIES, section.cache_mb * MEMO_PER_MB),
         max_ttl=section.max_ttl,
         max_negative_ttl=section.max_negative_ttl,
         upstream_timeout=section.upstream_timeout_ms / 1000,

@@ -232,3 +232,12 @@ def test_what_up_hands_down_in_variables_is_read_as_it_was(tmp_path: Path, monke
     again = load_settings().portal
     assert again.oidc == settings.portal.oidc.model_copy(update={"client_id": "another"})
     assert again.url == "https://gate.example"
+
+
+@pytest.mark.parametrize(("megabytes", "entries"), [(1, 1_600), (16, 25_600), (64, 100_000), (8192, 100_000)])
+def test_a_small_cache_makes_a_small_worker_and_a_large_one_no_boundless_one(
+    monkeypatch: pytest.MonkeyPatch, megabytes: int, entries: int
+) -> None:
+    monkeypatch.setenv("SCHOOLGATE_RESOLVER__CACHE_MB", str(megabytes))
+    told = resolver_config(load_settings())
+    assert (told.cache_bytes, told.memo_entries) == (megabytes << 20, entries)
