@@ -99,6 +99,16 @@ def may_see_district(actor: Actor) -> bool:
     return actor.kind is ActorKind.SYSTEM or _is(actor, Role.REVIEWER, Role.ADMINISTRATOR, Role.AUDITOR)
 
 
+def may_keep_register(actor: Actor) -> bool:
+    """The superintendent's designee: writes and publishes the yearly register of platforms."""
+    return actor.is_person and _is(actor, Role.DESIGNEE)
+
+
+def may_see_register(actor: Actor) -> bool:
+    """Its drafts and how it came about. What is published, everybody reads."""
+    return _is(actor, Role.DESIGNEE, Role.ADMINISTRATOR, Role.AUDITOR)
+
+
 def may_propose_correction(actor: Actor) -> bool:
     return actor.is_person and _is(actor, Role.REVIEWER, Role.ADMINISTRATOR)
 

@@ -5,7 +5,20 @@ the district's zone. Lists of plain strings and small objects are JSON columns: 
 Importing this package fills SQLModel's metadata with every table.
 """
 
-from portal.models import alerts, audit, delivery, district, levers, lists, people, profiles, requests, rules, sight
+from portal.models import (
+    alerts,
+    audit,
+    delivery,
+    district,
+    levers,
+    lists,
+    people,
+    platforms,
+    profiles,
+    requests,
+    rules,
+    sight,
+)
 
 __all__ = [
     "alerts",
@@ -15,6 +28,7 @@ __all__ = [
     "levers",
     "lists",
     "people",
+    "platforms",
     "profiles",
     "requests",
     "rules",
