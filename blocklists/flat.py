@@ -2,7 +2,8 @@
 
 A policy is mostly grants. They stand here as records behind a trie of the names that they open, so that a question
 makes objects of the few that it touches, and processes share the pages. Everything else (groups, categories, levers)
-is small and stands as the policy's own JSON without its grants.
+is small and stands as the policy's own JSON without its grants: it is read when the file is mapped, into the
+dictionaries that every decision asks.
 
 Layout, little-endian: head (magic with the format's number, the SHA-256 of the policy's bytes, a u32 length of each
 section), the sections, each padded to eight bytes, and the SHA-256 of all of that:
