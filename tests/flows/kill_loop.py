@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import itertools
 import json
+import math
 import os
 import random
 import signal
@@ -88,11 +89,13 @@ def _ask(port: int, name: str) -> dns.message.Message:
 class Loop:
     """One district under fire. The first node and the first portal are those of `schoolgate up`."""
 
-    def __init__(self, stage: Stage, source: ListServer, kills: int, seed: int) -> None:
+    def __init__(self, stage: Stage, source: ListServer, kills: int, seed: int, deadline: float = math.inf) -> None:
+        """`deadline`: on the monotonic clock, when no further part is killed."""
         school = stage.school
         self._stage, self._school, self._nodes, self._portals = stage, school, stage.nodes, stage.portals
         self._source = source
         self._kills = kills
+        self._deadline = deadline
         self._random = random.Random(seed)
         self.tally = Tally()
         self._writers = [school.bearer(one) for one in teachers(school.data, kills + 1, school.database)]
@@ -114,7 +117,7 @@ class Loop:
         for prober in probers:
             prober.start()
         try:
-            while sum(self.tally.kills.values()) < self._kills:
+            while sum(self.tally.kills.values()) < self._kills and time.monotonic() < self._deadline:
                 self._round(self.tally.decided)
         finally:
             for prober in probers:
@@ -305,12 +308,13 @@ class Loop:
         return any(True for _ in kill_log.logwriter.read(node.state, now - 1))
 
 
-def run(kills: int, seed: int, folder: Path) -> Tally:
-    """Run the loop on a district of its own in `folder`, on the database that the suite runs on."""
+def run(kills: int, seed: int, folder: Path, minutes: float = math.inf) -> Tally:
+    """Run the loop on a district of its own in `folder`, on the database that the suite runs on; no longer than
+    `minutes` before everything is checked."""
     source = ListServer()
     try:
         with stage(folder, random.Random(seed)) as made:
-            return Loop(made, source, kills, seed).run()
+            return Loop(made, source, kills, seed, time.monotonic() + minutes * 60).run()
     finally:
         source.close()
 
@@ -320,11 +324,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--minutes", type=float, default=math.inf, help="check what was done by then")
     told = parser.parse_args()
     where = "PostgreSQL, two portals" if databases.POSTGRESQL else "SQLite"
     print(f"seed {told.seed}, {told.kills} kills over {where}", flush=True)
     with tempfile.TemporaryDirectory(prefix="schoolgate-kills-") as folder:
-        tally = run(told.kills, told.seed, Path(folder))
+        tally = run(told.kills, told.seed, Path(folder), told.minutes)
     print(f"seed {told.seed}: {sum(tally.kills.values())} kills {tally.kills} over {where}")
     print(
         f"{tally.decided} decisions under fire ({tally.lists} of them lists that grew): {tally.kept} had happened "
