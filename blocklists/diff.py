@@ -7,8 +7,8 @@ loss, and a name that moves from one list to another of its category is none for
 Guards (a base that trips one waits for an administrator):
 
 - loss: more than `MAX_LOSS` of a category's entries are dropped;
-- growth: a name that is protected, that a live grant opens, or that was asked for lately comes into a category that it
-  was not in before; for a subtree, also a name below it.
+- growth: a name that is protected, that a published platform or another live grant opens, or that was asked for lately
+  comes into a category that it was not in before; for a subtree, also a name below it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ class Watch(StrEnum):
     """Why a name is watched."""
 
     PROTECTED = "protected"
+    PLATFORM = "platform"
     GRANT = "grant"
     RECENT = "recent"
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A name whose new listing matters. `what` is for the page: "grant 12", "asked by 40 devices yesterday"."""
+    """A name whose new listing matters. `what` is for the page: "grant 12", "register 2026-27: Notes home, grant 12",
+    "asked by 40 devices yesterday"."""
 
     name: str
     match: Match
@@ -85,6 +87,7 @@ class Difference:
 class Guard(StrEnum):
     LOSS = "loss"
     PROTECTED = "protected"
+    PLATFORM = "platform"
     GRANT = "grant"
     RECENT = "recent"
 

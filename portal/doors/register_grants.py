@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import update
-from sqlmodel import Session, col
+from sqlmodel import Session, col, select
 
 from blocklists import names
 from blocklists.policy import AuthorityKind, Match
@@ -56,6 +56,12 @@ def check(
 
 def label(row: Platform) -> str:
     return f"register {row.year}: {row.name}"
+
+
+def labels(session: Session) -> dict[int, str]:
+    """Return what the published entries are called, by the number of the grant that each makes."""
+    query = select(Platform).where(Platform.state == EntryState.PUBLISHED, col(Platform.grant_id).is_not(None))
+    return {row.grant_id: label(row) for row in session.exec(query) if row.grant_id is not None}
 
 
 def follow(session: Session, actor: Actor, now: float, row: Platform) -> None:

@@ -25,7 +25,7 @@ from blocklists.seed import Seed
 from blocklists.shelf import Kept, Shelf
 from blocklists.update import Job, Wanted, dump
 from portal.database import after_commit, reading, sole_pass, transaction
-from portal.doors import grants
+from portal.doors import grants, register_grants
 from portal.lists import asked, bases, builds, copies, sources
 from portal.lists.bases import Bases
 from portal.models.delivery import BaseChunk
@@ -192,12 +192,7 @@ class ListJob:
             services=services.edited(session),
             watched=(
                 *((one.name, one.match, "protected", one.purpose) for one in self._seed.protected),
-                *(
-                    (entry.name, entry.match.value, "grant", f"grant {grant.number}")
-                    for grant in grants.live(session, int(now))
-                    for entry in grant.entries
-                    if entry.match.value != "via"
-                ),
+                *_opened(session, now),
                 *asked.watched(session, now),
             ),
             private=self._private,
@@ -271,6 +266,20 @@ class ListJob:
             if bases.shares(self._engine):
                 session.execute(delete(BaseChunk).where(col(BaseChunk.digest).not_in(kept)))
         self._files.prune(kept)
+
+
+def _opened(session: Session, now: float) -> tuple[tuple[str, str, str, str], ...]:
+    """Return (name, match, why, what) of every name that a live grant opens: those of platforms first, by name."""
+    platforms = register_grants.labels(session)
+    live = sorted(grants.live(session, int(now)), key=lambda grant: grant.number not in platforms)
+    return tuple(
+        (entry.name, entry.match.value, "platform", f"{platforms[grant.number]}, grant {grant.number}")
+        if grant.number in platforms
+        else (entry.name, entry.match.value, "grant", f"grant {grant.number}")
+        for grant in live
+        for entry in grant.entries
+        if entry.match.value != "via"
+    )
 
 
 def progress(session: Session) -> tuple[str, int, int] | None:

@@ -11,6 +11,7 @@ from sse_starlette import EventSourceResponse
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
+from blocklists.diff import Guard
 from blocklists.formats.detect import Format
 from portal import access
 from portal.access import Actor
@@ -38,6 +39,13 @@ _STATES: dict[BuildState, Word] = {
     BuildState.REFUSED: Word("Refused", "shut", "no"),
     BuildState.FAILED: Word("Failed", "shut", "alert"),
 }
+_TOUCHED: dict[str, str] = {
+    Guard.PLATFORM: "Platforms that it would close",
+    Guard.GRANT: "Grants whose names it would list",
+    Guard.RECENT: "Names in use that it would block",
+    Guard.PROTECTED: "Protected names that it would block",
+}
+_ITSELF = "The update itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +210,14 @@ def _seen(visit: SignedVisit, session: Session, actor: Actor, now: float) -> str
     return frame.fingerprint(listjob.progress(session), newest, rows, visit.wired.list_job.trouble)
 
 
+def _touched(build: BaseBuild) -> list[tuple[str, list[str]]]:
+    """Return the sentences of the guards that hold it, under what they are about."""
+    found: dict[str, list[str]] = {title: [] for title in (*_TOUCHED.values(), _ITSELF)}
+    for one in build.reasons:
+        found[_TOUCHED.get(one["guard"], _ITSELF)].append(one["sentence"])
+    return [(title, sentences) for title, sentences in found.items() if sentences]
+
+
 def _update(visit: SignedVisit, session: Session, number: int, form: Form, status: int = 200) -> Response:
     access.require(access.may_see_district(visit.actor), _NOT_YOURS)
     build = session.get(BaseBuild, number)
@@ -213,6 +229,7 @@ def _update(visit: SignedVisit, session: Session, number: int, form: Form, statu
         status,
         build=build,
         word=_STATES[build.state],
+        touched=_touched(build),
         may_decide=build.state is BuildState.HELD and access.may_administer(visit.actor),
         form=form,
     )

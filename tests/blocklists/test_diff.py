@@ -151,6 +151,8 @@ def test_a_granted_name_holds_the_update_only_when_it_comes_into_another_categor
     assert guards(old, make_base({SOCIAL: [*NAMES, "new.site1.example"], "social-media/b": NAMES}), grant) == []
     new = make_base({SOCIAL: NAMES, "adult/b": ["cdn.site1.example"]})
     assert guards(old, new, grant) == [(Guard.GRANT, "cdn.site1.example")]
+    platform = Watched("site1.example", Match.SUBTREE, Watch.PLATFORM, "register 2026-27: Notes")
+    assert [guard for guard, _ in guards(old, new, grant, platform)] == [Guard.PLATFORM, Guard.GRANT]
     hold = judge(compare(old, new, [grant]))
     assert hold is not None
     assert hold.reasons[0].sentence == (

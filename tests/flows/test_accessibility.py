@@ -84,6 +84,7 @@ def held_update() -> BaseBuild:
     sentences = {
         "loss": "social-media loses 30 of its 40 entries (75 %)",
         "protected": "login.microsoftonline.com comes into adult (list games): sign-in",
+        "platform": "notes.example.org comes into adult (list games): register 2026-27: Notes home, grant 7",
         "grant": "www.instagram.com comes into adult (list games): grant 12",
         "recent": f"{'a-very-long-label-' * 3}cdn.example.net comes into adult (list games): 4.2 % of a resolver's "
         "devices asked for it on 2026-11-23",

@@ -14,6 +14,8 @@ from blocklists.exchange import AskedDay, AskedName
 from blocklists.seed import load_seed
 from portal.access import Actor, ActorKind
 from portal.database import reading, transaction
+from portal.doors import platforms
+from portal.doors.platforms import Draft
 from portal.errors import Conflict, Invalid
 from portal.lists import asked, bases, builds, sources
 from portal.lists.bases import Bases, current_base
@@ -26,6 +28,7 @@ from portal.models.words import Role
 from portal.upkeep import figures
 from tests.blocklists.hostile_server import Answer, Server, ok, raw, redirect, serving
 from tests.portal import gatehouse
+from tests.portal.frontdesk import LISTS
 from tests.portal.gatehouse import NOW
 
 AMIR = Actor(ActorKind.USER, 1, "Amir", frozenset({Role.ADMINISTRATOR}), user_id=1)
@@ -177,6 +180,27 @@ def test_a_protected_name_and_a_live_grants_name_hold_an_update(house: House) ->
     with transaction(house.engine) as session:
         builds.approve(session, AMIR, house.now, house.files, held.id or 0, "Looked at both")
     assert house.listed("lesson.example.org") == ["ours"]
+
+
+def test_a_published_platforms_name_holds_an_update_by_the_platforms_name_until_it_is_retired(house: House) -> None:
+    dora = Actor(ActorKind.USER, 1, "Dora", frozenset({Role.DESIGNEE}), user_id=1)
+    draft = Draft("Notes home", "Notes", "The office reads along", "automatic", names=("notes.example.org",))
+    with transaction(house.engine) as session:
+        made = platforms.create(session, dora, house.now, "2023-24", draft, LISTS)
+        entry = platforms.publish(session, dora, house.now, "2023-24", made.id, made.revision, LISTS)
+    house.add("ours", [ok(NAMES + b"notes.example.org\n"), ok(NAMES + b"notes.example.org\nmore.example.org\n")])
+    house.job.run_once()
+    held = house.newest()
+    assert held.state is BuildState.HELD
+    (reason,) = held.reasons
+    assert (reason["guard"], reason["subject"]) == ("platform", "notes.example.org")
+    assert "(list ours): register 2023-24: Notes home, grant 1" in reason["sentence"]
+    assert house.listed("notes.example.org") == [], "what is published stays as it is"
+    with transaction(house.engine) as session:
+        builds.refuse(session, AMIR, house.now, held.id or 0, "Ask the keeper of the list")
+        platforms.retire(session, dora, house.now, "2023-24", entry.id, entry.revision, "Not used any more")
+    house.work()
+    assert (house.newest().state, house.listed("notes.example.org")) == (BuildState.CURRENT, ["ours"])
 
 
 def test_a_roll_back_is_an_earlier_base_as_a_new_version_and_the_next_update_waits(house: House) -> None:

@@ -61,6 +61,7 @@ def test_a_held_update_says_why_and_what_it_changes_and_a_reason_is_needed(porta
     amir.open(f"/lists/updates/{number}")
     assert "loses 30 of its 40 entries" in amir.text
     assert "gone.example.org" in amir.text
+    assert "Platforms that it would close Register 2026-27: Notes home" in " ".join(amir.text.split())
     amir.send(f"/lists/updates/{number}/approve", {"reason": " "})
     assert amir.page is not None
     assert amir.page.status_code == 422
@@ -93,7 +94,9 @@ def _held(session: Session) -> int:
         "dropped_examples": ["gone.example.org"],
     }
     reason = {"guard": "loss", "subject": "social-media", "sentence": "social-media loses 30 of its 40 entries (75 %)"}
-    row = BaseBuild(state=BuildState.HELD, started_at=1, made_at=1, digest="0" * 64, changes=[change], reasons=[reason])
+    platform = {"guard": "platform", "subject": "notes.example.org", "sentence": "register 2026-27: Notes home"}
+    reasons = [reason, platform]
+    row = BaseBuild(state=BuildState.HELD, started_at=1, made_at=1, digest="0" * 64, changes=[change], reasons=reasons)
     session.add(row)
     session.flush()
     return row.id or 0
