@@ -29,6 +29,7 @@ from resolver.config import ResolverConfig
 from resolver.delivery import enrolment
 from resolver.delivery.policy_store import PolicyStore
 from resolver.processes import entries, privileges, report
+from resolver.processes.allocator import map_large_blocks
 from resolver.processes.control import ControlServer
 from resolver.processes.entries import WorkerMain
 from resolver.processes.rereading import Read, renewed
@@ -70,6 +71,7 @@ def run(
     `worker_main` is what each worker runs (`resolver.processes.worker.run`). `on_ready` is called once with the first
     status in which every worker is ready. `read` reads the settings again, after SIGHUP.
     """
+    map_large_blocks()
     try:
         state = durable.private_folder(config.state)
         identity = enrolment.read_identity(state)
