@@ -164,11 +164,21 @@ def test_forms_with_mistakes_and_a_report_are_accessible_too(url: str, open_page
     assert found_on(amir.page) == []
 
 
-def test_nothing_is_cut_off_at_320_pixels(url: str, open_page: OpenPage) -> None:
+CUT = "one => one.scrollWidth > one.clientWidth + 1"  # the card hides what does not fit into it
+
+
+def test_nothing_is_cut_off_at_320_pixels_nor_beside_the_menu(url: str, open_page: OpenPage) -> None:
+    """Neither by the window nor by the card around a table."""
     amir = Person(open_page(width=320), url)
     amir.sign_in(ADMINISTRATOR)
-    wide = {}
+    cut = []
     for path in pages():
         amir.go(path)
-        wide[path] = amir.page.evaluate("document.documentElement.scrollWidth")
-    assert {path: width for path, width in wide.items() if width > 320} == {}
+        for width in (320, 1000):
+            amir.page.set_viewport_size({"width": width, "height": 800})
+            page, cards = amir.page.evaluate(
+                f"[document.documentElement.scrollWidth, [...document.querySelectorAll('.card')].filter({CUT}).length]"
+            )
+            if page > width or cards:
+                cut.append((path, width, page, cards))
+    assert cut == []
