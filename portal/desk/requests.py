@@ -34,6 +34,7 @@ from portal.rules.blocking import known_services
 
 MAX_TEXT = 4000
 MAX_PER_HOUR = 30  # requests of one person
+SAME_WITHIN = 3600  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ def _end_of_term(session: Session, start: date) -> date:
     return end if end >= start else start + timedelta(days=30)
 
 
-def submit(session: Session, actor: Actor, now: float, draft: Draft) -> Request:
-    """Raises `Invalid` with every field's error at once, `Forbidden` for machines."""
+def submit(session: Session, actor: Actor, now: float, draft: Draft, *, once: bool = False) -> Request:
+    """Return the new request; with `once`, the one that says the same and still waits, when there is one: a form that
+    was sent twice. Raises `Invalid` with every field's error at once, `Forbidden` for machines, `TooMany`."""
     access.require(access.may_submit(actor), "A request is written by a person: sign in with your own account.")
-    _not_too_many(session, actor, now)
     mistakes = Mistakes()
     tools = _tools(session, mistakes, draft.tools)
     purpose = mistakes.text(
@@ -82,7 +83,22 @@ def submit(session: Session, actor: Actor, now: float, draft: Draft) -> Request:
     row = _read(session, mistakes, draft, usual, now)
     mistakes.stop()
     row.tools, row.purpose = [store(tool) for tool in tools], purpose
+    if once and (same := _sent_already(session, row, actor, now)) is not None:
+        return same
+    _not_too_many(session, actor, now)
     return _create(session, actor, now, row)
+
+
+def _sent_already(session: Session, row: Request, actor: Actor, now: float) -> Request | None:
+    """The request that says the same, when it was sent lately and waits."""
+    wanted = select(Request).where(
+        col(Request.requester_id) == actor.user_id,
+        col(Request.state) == State.SUBMITTED,
+        col(Request.created_at) > int(now) - SAME_WITHIN,
+    )
+    fields = ("tools", "purpose", "use", "audiences", "sites", "starts_on", "ends_on")
+    found = session.exec(wanted.order_by(col(Request.id)))
+    return next((one for one in found if all(getattr(one, name) == getattr(row, name) for name in fields)), None)
 
 
 def _not_too_many(session: Session, actor: Actor, now: float) -> None:

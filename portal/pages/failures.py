@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 # What a person can do about it, where the sentence of the error does not say so.
 _HELP = {
+    401: "Sign in in a new tab, come back to this one, and send it again.",
     403: "If you need this for your work, ask an administrator for the role; your other pages still work.",
     404: "It may have been moved, or it is not yours to see. The address may also be mistyped.",
     409: "Nothing of yours was saved. Go back, reload, and look at it as it is now.",
@@ -35,7 +36,18 @@ _WORDS = {
 def page(request: Request, status: int, title: str, detail: str) -> Response:
     if title == detail:
         title, detail = _WORDS.get(status, (title, ""))
-    context: dict[str, object] = {"status": status, "title": title, "detail": detail, "help": _HELP.get(status, "")}
+    if status == 401:
+        title = "You were signed out"
+    typed: dict[str, list[str]] = getattr(request.state, "typed", {})
+    kept = [(name, value) for name, values in typed.items() if name != "csrf" for value in values]
+    context: dict[str, object] = {
+        "status": status,
+        "title": title,
+        "detail": detail,
+        "help": "" if kept and status == 403 else _HELP.get(status, ""),
+        "kept": kept,
+        "again": request.url.path,
+    }
     try:
         wired = request.app.state.deps
         assert isinstance(wired, Wiring)

@@ -141,7 +141,7 @@ def send(visit: SentForm) -> Response:
     )
     try:
         with visit.writing() as session:
-            row = requests.submit(session, visit.actor, visit.now, draft)
+            row = requests.submit(session, visit.actor, visit.now, draft, once=True)
             number = row.id
     except Invalid as error:
         with visit.reading() as session:

@@ -110,12 +110,23 @@ async def posted(request: Request) -> dict[str, list[str]]:
         return forms.typed(data)
 
 
-def sent(
-    visit: Annotated[SignedVisit, Depends(signed_visit)], typed: Annotated[dict[str, list[str]], Depends(posted)]
-) -> Sent:
-    assert visit.signed_in is not None
-    sessions.check_csrf(visit.signed_in, typed.get("csrf", [""])[0])
-    return Sent(visit.request, visit.wired, visit.now, visit.signed_in, visit.actor, typed)
+def sent(visit: Annotated[Visit, Depends(visit)], typed: Annotated[dict[str, list[str]], Depends(posted)]) -> Sent:
+    if _from_our_page(visit.request) and not any("pass" in name for name in typed):
+        visit.request.state.typed = typed  # an error page gives it back, so that nothing typed is lost
+        if visit.signed_in is None:
+            raise HTTPException(401, "Nothing was sent yet, and nothing is lost.")
+    person = signed_visit(visit)
+    assert person.signed_in is not None
+    sessions.check_csrf(person.signed_in, typed.get("csrf", [""])[0])
+    return Sent(visit.request, visit.wired, visit.now, visit.signed_in, person.actor, typed)
+
+
+def _from_our_page(request: Request) -> bool:
+    """True when the browser says that a page of this portal sent the form. What another site had somebody send is never
+    given back to be sent again."""
+    if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
+        return False
+    return urlsplit(request.headers.get("origin", "")).netloc == request.headers.get("host")
 
 
 AnyVisit = Annotated[Visit, Depends(visit)]

@@ -159,3 +159,54 @@ def test_an_approved_request_is_renewed_as_a_new_one(tess: Browser, sign_in: Sig
     assert f"request № {number}" in tess.text and "The next unit" in tess.text
     tess.open("/requests")
     assert "The next unit" in tess.text and PURPOSE in tess.text
+
+
+def test_a_form_that_is_sent_twice_is_one_request(tess: Browser) -> None:
+    tess.open("/requests/new")
+    form = {"tool": "Instagram", "purpose": PURPOSE, "action": "send"}
+    first = tess.page
+    tess.send("/requests", form)
+    number = tess.path()
+    tess.page = first  # the back button
+    tess.send("/requests", form)
+    assert tess.path() == number
+    tess.page = first
+    tess.send("/requests", {**form, "purpose": f"{PURPOSE} And a fourth one."})
+    assert tess.path() != number
+
+
+def test_what_was_typed_before_a_session_ended_is_given_back_and_sent_again(tess: Browser) -> None:
+    tess.open("/requests/new")
+    ours = str(tess.client.base_url).rstrip("/")
+    fields = {**tess.form("/requests"), "tool": ["Instagram"], "purpose": [PURPOSE], "action": ["send"]}
+    cookies = dict(tess.client.cookies)
+    tess.client.cookies.clear()
+
+    def send(**headers: str) -> int:
+        tess.page = tess.client.post("/requests", data=fields, headers={"Accept": "text/html", **headers})
+        return tess.page.status_code
+
+    assert send(Origin="https://elsewhere.example") == 200 and tess.path() == "/sign-in"  # nothing of it is kept
+    assert send(Origin=ours, **{"Sec-Fetch-Site": "cross-site"}) == 200 and tess.path() == "/sign-in"
+    assert send(Origin=ours) == 401
+    assert "What you typed is still here" in tess.text and PURPOSE in tess.text
+    kept = tess.form("/requests")
+    assert kept["purpose"] == [PURPOSE] and kept["tool"] == ["Instagram"] and kept["csrf"] == [""]
+    tess.client.cookies.update(cookies)  # signed in again, in another tab
+    fields = kept
+    assert send(Origin="https://elsewhere.example") == 403 and "What you typed" not in tess.text
+    assert send(Origin=ours) == 403
+    tess.send("/requests")
+    assert tess.path().startswith("/requests/") and "Waiting for the desk" in tess.text
+
+
+def test_too_many_requests_lose_nothing(tess: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.desk.requests.MAX_PER_HOUR", 1)
+    ask(tess)
+    tess.open("/requests/new")
+    tess.client.headers["Origin"] = str(tess.client.base_url).rstrip("/")
+    tess.send("/requests", {"tool": "TikTok", "purpose": PURPOSE, "action": "send"})
+    assert tess.page is not None and tess.page.status_code == 429
+    monkeypatch.undo()
+    tess.send("/requests")
+    assert "TikTok" in tess.text and "Waiting for the desk" in tess.text
