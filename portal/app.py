@@ -41,6 +41,7 @@ from portal.api import (
     node,
     nodes,
     people,
+    platforms,
     policy,
     requests,
 )
@@ -233,4 +234,5 @@ def _api() -> tuple[APIRouter, ...]:
         changes.router,
         exceptions.router,
         people.router,
+        platforms.router,
     )

@@ -12,6 +12,7 @@ from blocklists.policy import Action, AnswerStyle, Audience, AuthorityKind, Reas
 from portal import access
 from portal.api.dependencies import READS, Answer, Caller, Moment
 from portal.desk import evidence
+from portal.doors import register_grants
 from portal.models.words import State
 from portal.verdicts import explain
 from portal.wiring import Wiring, wiring
@@ -59,8 +60,8 @@ class StepOut(Answer):
 
 class ExplainOut(Answer):
     """`by`: how the client was known to be in the group. `lifted`: the block that a grant lifts. `valid_until`: when
-    the verdict may change by itself. `request`: the one whose grant lets the name through. `told`: what devices are
-    told with the answer (the extended error's text)."""
+    the verdict may change by itself. `request`: the one whose grant lets the name through;
+    `register_entry`: the register's. `told`: what devices are told with the answer (the extended error's text)."""
 
     name: str
     group: str
@@ -73,6 +74,7 @@ class ExplainOut(Answer):
     lifted: ReasonOut | None
     valid_until: Moment | None
     request: int | None
+    register_entry: str | None
     told: str
     steps: list[StepOut]
 
@@ -142,6 +144,8 @@ def explain_name(
     ask = explain.asks(wired.look_up, answer, rtype)
     found = explain.explain(snapshot, name, moment, group, client, rtype, ask)
     verdict = found.verdict
+    with call.reading() as session:
+        entry = register_grants.named(session, verdict.reason.authority)
     return ExplainOut.model_validate(
         {
             "name": found.name,
@@ -155,6 +159,7 @@ def explain_name(
             "lifted": None if verdict.lifted is None else _reason(verdict.lifted),
             "valid_until": int(verdict.valid_until) if isfinite(verdict.valid_until) else None,
             "request": found.request,
+            "register_entry": entry,
             "told": found.told,
             "steps": [StepOut.model_validate(step) for step in found.steps],
         }

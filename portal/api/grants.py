@@ -55,6 +55,7 @@ class GrantOut(Answer):
     id: int
     authority: AuthorityKind
     request: int | None
+    register_entry: str  # `register 2026-27: NAME` when an entry of the register of platforms opened it; else nothing
     entries: list[EntryOut]
     sites: list[str]
     audiences: list[Audience]
@@ -97,6 +98,7 @@ def _out(view: GrantView, standing: InForce) -> GrantOut:
             "id": view.id,
             "authority": view.authority,
             "request": view.request_id,
+            "register_entry": view.register,
             "entries": [EntryOut.model_validate(entry) for entry in scope.entries],
             "sites": scope.sites,
             "audiences": scope.audiences,

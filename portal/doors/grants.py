@@ -103,6 +103,11 @@ class GrantView:
     revoke_reason: str
     in_version: int | None
 
+    @property
+    def register(self) -> str:
+        """`register 2026-27: NAME`, when an entry of the register of platforms opened it; else nothing."""
+        return self.reason if self.authority is AuthorityKind.REGISTER else ""
+
 
 def check(
     session: Session, now: float, draft: GrantDraft, catalogue: Catalogue, where: str = ""

@@ -165,3 +165,9 @@ def views(session: Session, rows: Sequence[Platform]) -> tuple[EntryView, ...]:
         )
         for row in rows
     )
+
+
+def public_years(session: Session) -> tuple[str, ...]:
+    """Return the years whose list is public, the newest first."""
+    found = session.exec(select(Platform.year).where(col(Platform.published_at).is_not(None)).distinct())
+    return tuple(sorted(found, reverse=True))

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlmodel import Session, col, select
 
 from blocklists import names
-from blocklists.policy import AuthorityKind, Match
+from blocklists.policy import Authority, AuthorityKind, Match
 from portal import moments
 from portal.access import Actor
 from portal.catalogue import Catalogue
@@ -62,6 +62,20 @@ def labels(session: Session) -> dict[int, str]:
     """Return what the published entries are called, by the number of the grant that each makes."""
     query = select(Platform).where(Platform.state == EntryState.PUBLISHED, col(Platform.grant_id).is_not(None))
     return {row.grant_id: label(row) for row in session.exec(query) if row.grant_id is not None}
+
+
+def named(session: Session, authority: Authority | None) -> str | None:
+    """Return what opened a name as pages and the API call it, when that is an entry of the register."""
+    if authority is None or authority.kind is not AuthorityKind.REGISTER:
+        return None
+    row = session.get(GrantRow, authority.number)
+    return None if row is None else row.reason
+
+
+def year_of(called: str) -> str:
+    """Return the school year of what `label` made; else nothing."""
+    word, _, rest = called.partition(" ")
+    return rest.partition(":")[0] if word == "register" else ""
 
 
 def follow(session: Session, actor: Actor, now: float, row: Platform) -> None:

@@ -26,7 +26,9 @@ from portal.pages import (
     oidc,
     overview,
     people,
+    platforms,
     profiles,
+    register,
     requests,
     restored,
     roster,
@@ -65,6 +67,8 @@ for _feature in (
     roster,  # before people: its path is not a number
     people,
     profiles,
+    register,  # before platforms: a year is one part of its path
+    platforms,
     tokens,
     account,
     audit,

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session, col, select
 
 from blocklists.policy import Audience, Entry, Hours
-from portal.doors import modes
+from portal.doors import modes, register_grants
 from portal.doors.grants import GrantView
 from portal.models.district import CategoryRow
 from portal.models.levers import GrantRow
@@ -45,6 +45,7 @@ class Card:
     hours: tuple[Hours, ...]
     lifts_rewrites: bool
     authority: str
+    register_year: str  # of the entry that opened it; nothing when that was something else
     request_id: int | None
     reason: str
     created_by: str
@@ -96,7 +97,8 @@ def _card(
         ends_at=view.scope.window.ends_at,
         hours=view.scope.window.hours,
         lifts_rewrites=view.scope.lifts_rewrites,
-        authority=words.AUTHORITIES[view.authority],
+        register_year=register_grants.year_of(view.register),
+        authority=view.register or words.AUTHORITIES[view.authority],
         request_id=view.request_id,
         reason=view.reason,
         created_by=view.created_by,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from blocklists import returned
 from blocklists.decide import Step
 from blocklists.policy import UNASSIGNED, Reason
+from portal.doors import register_grants
 from portal.errors import Invalid
 from portal.pages import forms, words
 from portal.pages.forms import Form
@@ -61,6 +62,7 @@ def page(
     with visit.reading() as session:
         groups = _groups(session)
         titles = {option.value: option.text for option in groups}
+        entry = None if found is None else register_grants.named(session, found.verdict.reason.authority)
         return visit.page(
             session,
             "explain.html",
@@ -68,7 +70,7 @@ def page(
             form=form,
             groups=groups,
             types=returned.TYPES,
-            answer=None if found is None else _answer(found, titles),
+            answer=None if found is None else _answer(found, titles, entry),
         )
 
 
@@ -87,7 +89,8 @@ def title(site_name: str, audience: str) -> str:
     return f"{audience} at {site_name}"
 
 
-def _answer(found: Explained, titles: dict[str, str]) -> _Answer:
+def _answer(found: Explained, titles: dict[str, str], entry: str | None) -> _Answer:
+    """`entry`: of the register, whose grant it is."""
     verdict = found.verdict
     by = f" ({found.by})" if found.by else ""
     return _Answer(
@@ -100,6 +103,7 @@ def _answer(found: Explained, titles: dict[str, str]) -> _Answer:
             *_reason(verdict.reason),
             *((_Fact("Lifts", f"{_category(verdict.lifted)}"),) if verdict.lifted else ()),
             *((_Fact("Request", f"№ {found.request}", f"/requests/{found.request}"),) if found.request else ()),
+            *((_Fact("Authority", entry, f"/platforms/{register_grants.year_of(entry)}"),) if entry else ()),
             *((_Fact("Answered as", verdict.style.upper()),) if verdict.style else ()),
             *((_Fact("Devices are told", found.told),) if found.told else ()),
             _Fact("Policy", f"version {found.version}"),

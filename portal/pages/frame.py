@@ -155,9 +155,8 @@ def _nav(session: Session, actor: Actor | None, path: str) -> tuple[Section, ...
             district.append(link("/people", "People", "people"))
         sections.append(Section("District", tuple(district)))
     records = [link("/audit", "Audit", "audit")] if access.may_audit(actor) else []
-    sections.append(
-        Section("Records", (*records, link("/tokens", "API tokens", "lock"), link("/about", "Policy", "policy")))
-    )
+    records += [link("/platforms", "Platforms", "people"), link("/tokens", "API tokens", "lock")]
+    sections.append(Section("Records", (*records, link("/about", "Policy", "policy"))))
     return tuple(sections)
 
 

@@ -24,6 +24,7 @@ from portal.models.delivery import Node
 from portal.models.levers import BrakeRow, CorrectionRow, CustomBlockRow, GrantRow
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.people import ApiToken, User
+from portal.models.platforms import EntryState, Parents, Platform
 from portal.models.requests import Request
 from portal.models.rules import ExceptionKind, OperationalException
 from portal.models.sight import GroupHourRow
@@ -34,6 +35,7 @@ from portal.rules.rule_book import Line
 
 SITES, ACCOUNTS, GRANTS, EVENTS = 97, 2_000, 5_000, 200_000
 REQUESTS, EXCEPTIONS, LEVERS, NODES, HOURS = 3_000, 200, 300, 20, 24 * 30
+PLATFORMS, YEAR = 40, "2026-27"
 AUDIENCES = ("students", "staff", "guests")
 NOW = int(time.time())
 _DAY = 86_400
@@ -64,7 +66,44 @@ def fill(session: Session, chief: Actor, catalogue: Catalogue) -> None:
     for at in range(60):
         line = Line(f"group/school-{at}/students", "service/instagram", "block")
         changes.draft(session, chief, NOW, [line], "A trial at one school.")
+    _platforms(session, chief)
     _events(session)
+
+
+def _platforms(session: Session, chief: Actor) -> None:
+    """Some drafts, most published, each with a grant of its own; and what was handed on."""
+    for at in range(PLATFORMS):
+        grant = GrantRow(
+            authority=AuthorityKind.REGISTER,
+            entries=[{"name": f"platform{at}.example", "match": str(Match.SUBTREE)}],
+            sites=["*"],
+            audiences=["students", "staff"],
+            starts_at=NOW,
+            ends_at=NOW + 90 * _DAY,
+            reason=f"register {YEAR}: Platform {at}",
+            created_by=chief.user_id or 0,
+            created_at=NOW,
+        )
+        session.add(grant)
+        session.flush()
+        session.add(
+            Platform(
+                year=YEAR,
+                name=f"Platform {at}",
+                purpose="Notes home, and questions about what was taught.",
+                leaders="The office of each school reads along.",
+                parents=Parents.OPT_IN,
+                names=[f"platform{at}.example"],
+                sites=["*"],
+                audiences=["students", "staff"],
+                state=EntryState.PUBLISHED if at % 8 else EntryState.DRAFT,
+                published_at=NOW if at % 8 else None,
+                published_by=chief.user_id if at % 8 else None,
+                grant_id=grant.id,
+                created_by=chief.user_id or 0,
+                created_at=NOW,
+            )
+        )
 
 
 def _request(at: int) -> dict[str, Any]:

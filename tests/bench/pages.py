@@ -43,6 +43,10 @@ FILLED = {
     "/changes/{number}": "30",
     "/people/{number}": "1000",
     "/lists/updates/{number}": "1",
+    "/platforms/{year}": "2026-27",
+    "/platforms/{year}/new": "2026-27",
+    "/platforms/{year}/register": "2026-27",
+    "/platforms/{year}/{number}": "2026-27 20",
     "/services/{service}": "instagram",
     "/district/groups/{key:path}": "school-5/students",
 }
@@ -61,7 +65,10 @@ QUERIES = {
     "/signals": ("", "days=30"),
 }
 # Not pages that somebody waits for: programs' own, files, streams, and what is there only on some day.
-LEFT = re.compile(r"/api/|/healthz|/metrics|/readyz|.*/events$|.*\.(csv|css|png)$|/restored$|/sign-in/(code|oidc).*|/$")
+LEFT = re.compile(
+    r"/api/|/healthz|/metrics|/readyz|.*/events$|.*\.(csv|css|png)$|/restored$|/sign-in/(code|oidc).*|/(platforms)?$"
+)
+CHIEFS = (Role.ADMINISTRATOR, Role.REVIEWER, Role.AUDITOR, Role.REQUESTER, Role.DESIGNEE)
 CHANGES = (
     {"scope": "district/students", "thing": "category/messaging", "say": "allow"},
     {"scope": "district/students", "thing": "service/instagram", "say": "block"},
@@ -89,7 +96,8 @@ def paths(served: Served) -> list[str]:
             raise LookupError(f"{row} is no page of the route table")
         if "{" in path and path not in FILLED:
             raise LookupError(f"say in FILLED what stands for the part of {path}")
-        whole = re.sub(r"{[^}]+}", FILLED.get(path, ""), path)
+        parts = iter(FILLED.get(path, "").split(" "))
+        whole = re.sub(r"{[^}]+}", lambda _, given=parts: next(given), path)
         found += [f"{whole}?{query}" if query else whole for query in QUERIES.get(path, ("",))]
     return found
 
@@ -105,7 +113,7 @@ def district(folder: Path) -> Iterator[tuple[Served, httpx.Client, httpx.Client]
                 time.sleep(0.1)
             with transaction(engine) as session:
                 user = next(one for one in session.exec(select(User)) if Role.ADMINISTRATOR in one.roles)
-                user.roles = [str(one) for one in (Role.ADMINISTRATOR, Role.REVIEWER, Role.AUDITOR, Role.REQUESTER)]
+                user.roles = [str(one) for one in CHIEFS]
                 session.add(user)
                 big_district.fill(session, user_actor(user), served.wired.catalogue)
             with transaction(engine) as session:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.browser
 RULES: dict[str, object] = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
 CONTRAST: dict[str, object] = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 PARTS = 4
-FILLED = {"{service}": "instagram", "{key:path}": "edison/students", "{number}": "1"}
+FILLED = {"{service}": "instagram", "{year}": "2026-27", "{key:path}": "edison/students", "{number}": "1"}
 QUERIES = {
     "/explain": ("?name=tiktok.com&client=127.0.0.2",),
     "/desk": ("", "?show=all"),
@@ -72,7 +72,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         with transaction(engine) as session:
             furnished(session, served)
             amir = session.exec(select(User).where(User.name == ADMINISTRATOR)).one()
-            amir.roles = [str(role) for role in (Role.ADMINISTRATOR, Role.REVIEWER, Role.AUDITOR)]
+            amir.roles = [str(role) for role in (Role.ADMINISTRATOR, Role.REVIEWER, Role.AUDITOR, Role.DESIGNEE)]
             session.add(amir)
             district.get(session).held_at = int(time.time())  # the state in which every page says so
         yield served.url

@@ -24,7 +24,7 @@ from portal.database import transaction
 from portal.desk import requests
 from portal.desk.tools import ToolDraft
 from portal.desk.workflow import Event
-from portal.doors import custom_blocks, levers, modes
+from portal.doors import custom_blocks, levers, modes, platforms
 from portal.models.delivery import Node
 from portal.models.lists import BaseBuild, BuildState
 from portal.models.rules import ExceptionKind, OperationalException
@@ -96,6 +96,7 @@ API = {
     "GET node/objects/{sha256}": Row(OPEN),
     "GET node/stream": Row(OPEN),
     "GET nodes": Row(DESK),
+    "GET platforms/{year}": Row(OPEN),
     "GET policy": Row(DESK),
     "GET policy/raw": Row(DESK),
     "GET requests": Row(EVERYBODY),
@@ -203,6 +204,15 @@ PAGES = {
     "POST /people/{number}": Row(CHIEF, {"deed": "none"}),
     "POST /tokens": Row(EVERYBODY),
     "POST /tokens/{number}/revoke": Row("oa"),  # number 1 is a teacher's; to others it does not exist
+    "GET /platforms": Row(OPEN),
+    "GET /platforms/{year}": Row(OPEN),
+    "GET /platforms/{year}.csv": Row(OPEN),
+    "GET /platforms/{year}/new": Row("d"),
+    "GET /platforms/{year}/register": Row("aud"),
+    "GET /platforms/{year}/{number}": Row("aud"),
+    "POST /platforms/{year}/new": Row("d"),
+    "POST /platforms/{year}/register": Row("d", {"action": "carry"}),
+    "POST /platforms/{year}/{number}": Row("d", {"action": "publish", "revision": "9"}),
     "GET /readyz": Row(OPEN),
     "GET /requests": Row(EVERYBODY),
     "GET /requests/check": Row(EVERYBODY),
@@ -268,6 +278,7 @@ FILLED = {
     "deed": "withdraw",
     "sha256": "0" * 64,
     "session_id": "0" * 16,
+    "year": "2026-27",
 }
 QUERY = {"name": "a.example", "urls": "a.example", "site": "edison", "audience": "staff", "tool": "a.example"}
 
@@ -354,6 +365,8 @@ def furnished(session: Session, served: Served) -> tuple[dict[str, int], dict[st
     modes.prepare(session, actors["a"], now, mode, catalogue)
     modes.start(session, actors["a"], now, 1, "x")
     changes.draft(session, actors["a"], now, [Line("district/staff", "category/messaging", "block")], "x")
+    entry = platforms.Draft("Square", "Notes home", "The office reads along", "automatic")
+    platforms.create(session, actors["d"], now, "2026-27", entry, catalogue)
     session.add(BaseBuild(state=BuildState.REFUSED, started_at=int(now), made_at=int(now)))
     session.add(OperationalException(grant_id=1, kind=ExceptionKind.SAFETY, review_on=tomorrow))
     session.add(Node(name="n", credential_hash="x", enrolled_at=int(now)))
