@@ -95,7 +95,8 @@ class EarlierOut(Answer):
 
 class FindingOut(Answer):
     """`problem`: why the text is no name; then the rest is empty. `refusal`: why no request can open it. `entries`:
-    what a grant would open. `opens` says the same in words."""
+    what a grant would open. `opens` says the same in words. `platforms`: entries of the register that open it for
+    somebody already."""
 
     typed: str
     problem: str | None
@@ -114,6 +115,7 @@ class FindingOut(Answer):
     entries: tuple[str, ...]
     opens: str
     earlier: tuple[EarlierOut, ...]
+    platforms: tuple[str, ...]
 
 
 class EvidenceOut(Answer):

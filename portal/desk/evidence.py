@@ -1,5 +1,5 @@
 """What a request's names mean before anybody decides: blocked for whom and why, what a yes would open, what was said
-about them before.
+about them before, and which platforms of the register open them already.
 
 Text in (a name, a pasted URL, a service's name), findings out; a text that is none of these is a finding too, with a
 sentence for the person. Reads the current snapshot and earlier requests; changes nothing.
@@ -16,8 +16,9 @@ from sqlmodel import Session, col, select
 from blocklists import decide, names
 from blocklists.base import ListKind
 from blocklists.names import BadName
-from blocklists.policy import UNASSIGNED, Action, Audience, Reason, ReasonKind, Verdict
+from blocklists.policy import UNASSIGNED, Action, Audience, AuthorityKind, Reason, ReasonKind, Verdict
 from blocklists.snapshot import Snapshot
+from portal.doors import register_grants
 from portal.models.requests import Request
 from portal.models.words import State
 from portal.verdicts.explain import without_brakes
@@ -49,7 +50,8 @@ class Earlier:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """About one text. `problem`: why it is no name; then the rest is empty. `refusal`: why no request can open it,
-    in words; None when one can. `entries`: what a grant would open, the service's whole bundle where there is one."""
+    in words; None when one can. `entries`: what a grant would open, the service's whole bundle where there is one.
+    `platforms`: entries of the register that open it for somebody already, as `register 2026-27: NAME`."""
 
     typed: str
     problem: str | None = None
@@ -68,6 +70,7 @@ class Finding:
     entries: tuple[str, ...] = ()
     opens: str = ""  # the blast radius, in words
     earlier: tuple[Earlier, ...] = ()
+    platforms: tuple[str, ...] = ()
 
 
 def evidence(session: Session, snapshot: Snapshot, texts: Sequence[str], at: float) -> tuple[Finding, ...]:
@@ -86,7 +89,7 @@ def _finding(session: Session, snapshot: Snapshot, text: str, at: float) -> Find
         return Finding(text, problem="localhost is the device itself; no resolver answers for it")
     if not bundle and "." not in name:
         return Finding(text, problem=f"{name} is one word; write the site's whole address, like {name}.com")
-    met = _met(snapshot, name, at)
+    met, grants = _met(snapshot, name, at)
     reason = _strictest(snapshot, name, at)
     info = next((one for one in snapshot.base.lists if one.id == reason.list), None)
     service = next((one for one in snapshot.base.lists if one.id == reason.service), None)
@@ -112,6 +115,7 @@ def _finding(session: Session, snapshot: Snapshot, text: str, at: float) -> Find
         entries=entries,
         opens=_opens(entries, typed.had_path, None if service is None else service.title),
         earlier=() if registrable is None else _earlier(session, registrable),
+        platforms=_platforms(session, grants),
     )
 
 
@@ -142,7 +146,17 @@ def _telling_first(service: str, bundle: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(bundle, key=place))
 
 
-def _met(snapshot: Snapshot, name: str, at: float) -> tuple[Blocked, ...]:
+def _platforms(session: Session, grants: frozenset[int]) -> tuple[str, ...]:
+    """The register's entries among the authorities of these grants."""
+    if not grants:
+        return ()
+    labels = register_grants.labels(session)
+    return tuple(sorted(labels[number] for number in grants if number in labels))
+
+
+def _met(snapshot: Snapshot, name: str, at: float) -> tuple[tuple[Blocked, ...], frozenset[int]]:
+    """What each audience meets, and the numbers of the register's grants that let somebody through."""
+    grants: set[int] = set()
     verdicts: dict[int, Verdict] = {}
     found: dict[Audience, tuple[list[str], list[str], list[Reason]]] = {}
     for group in snapshot.policy.groups:
@@ -153,10 +167,13 @@ def _met(snapshot: Snapshot, name: str, at: float) -> tuple[Blocked, ...]:
         shut, through, reasons = found.setdefault(group.audience, ([], [], []))
         if verdict.action is Action.ALLOW:
             through.append(group.site)
+            authority = verdict.reason.authority
+            if authority is not None and authority.kind is AuthorityKind.REGISTER:
+                grants.add(authority.number)
         else:
             shut.append(group.site)
             reasons.append(verdict.reason)
-    return tuple(
+    met = tuple(
         Blocked(
             audience,
             tuple(sorted(found[audience][0])),
@@ -166,6 +183,7 @@ def _met(snapshot: Snapshot, name: str, at: float) -> tuple[Blocked, ...]:
         for audience in Audience
         if audience in found
     )
+    return met, frozenset(grants)
 
 
 def _strictest(snapshot: Snapshot, name: str, at: float) -> Reason:

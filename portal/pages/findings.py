@@ -30,6 +30,7 @@ def known(finding: Finding) -> Known:
     lines = [_opens(finding)] if finding.refusal is None and finding.is_blocked else []
     if finding.is_blocked and (where := _where(finding)):
         lines.insert(0, where)
+    lines += [f"Open already as a platform, by {one}." for one in finding.platforms]
     return Known("", tone, icon, _name(finding), headline, tuple(lines), finding.earlier)
 
 

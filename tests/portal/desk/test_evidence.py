@@ -12,17 +12,22 @@ from sqlalchemy import Engine
 from blocklists.policy import Action, Audience, ReasonKind
 from blocklists.seed import load_seed
 from blocklists.snapshot import Snapshot
+from portal.access import Actor, ActorKind
 from portal.database import reading, transaction
 from portal.desk.evidence import Finding, evidence
+from portal.doors import platforms
+from portal.doors.platforms import Draft
 from portal.errors import Invalid
 from portal.lists.bases import Bases
 from portal.models.levers import BrakeRow
 from portal.models.requests import Request
-from portal.models.words import State
+from portal.models.words import Role, State
 from portal.nodes.keys import Keyring
 from portal.nodes.publication import Publisher
+from portal.pages.findings import known
 from portal.verdicts.current import Current, NothingPublished
 from portal.verdicts.explain import SnapshotCatalogue, explain
+from tests.portal.frontdesk import LISTS
 from tests.portal.gatehouse import NOW, config_in, founded, grant
 
 
@@ -183,6 +188,24 @@ def test_explain_is_the_resolvers_decision_with_every_step_and_the_grant(fresh: 
     assert [step.number for step in after.steps] == [1, 2, 3, 4, 5, 6, 9]  # 9: what comes back, unknown here
     assert explain(snapshot, "instagram.com", NOW, client="192.0.2.1").group == "unassigned"
     assert explain(snapshot, "instagram.com", time.time()).group == "unassigned"
+
+
+def test_a_name_that_a_published_platform_opens_says_which_one_until_it_is_retired(fresh: Plant) -> None:
+    dora = Actor(ActorKind.USER, 1, "Dora", frozenset({Role.DESIGNEE}), user_id=1)
+    draft = Draft(
+        "Notes", "Notes home", "The office reads", "automatic", names=("instagram.com",), audiences=("staff",)
+    )
+    with transaction(fresh.engine) as session:
+        made = platforms.create(session, dora, NOW, "2023-24", draft, LISTS)
+        entry = platforms.publish(session, dora, NOW, "2023-24", made.id, made.revision, LISTS)
+    fresh.publish()
+    found = fresh.find("www.instagram.com")
+    assert (found.is_blocked, found.platforms) == (True, ("register 2023-24: Notes",)), "students are still shut out"
+    assert "Open already as a platform, by register 2023-24: Notes." in known(found).lines
+    with transaction(fresh.engine) as session:
+        platforms.retire(session, dora, NOW, "2023-24", entry.id, entry.revision, "Not used any more")
+    fresh.publish()
+    assert fresh.find("www.instagram.com").platforms == ()
 
 
 @pytest.mark.parametrize(
