@@ -85,10 +85,10 @@ def dnsperf(server: int, port: int, queries: Path, seconds: int, outstanding: in
     return Run(answered, lost, cpu)
 
 
-def warm_up(port: int, queries: Path, times: int = 4) -> None:
+def warm_up(port: int, queries: Path, times: int = 4, within: int = 600) -> None:
     """Ask all of `queries` some times over, however long a busy machine takes: a name is remembered from its second
-    question on, and finished from the third."""
-    _dnsperf(port, queries, f"-n {times} -q 100", 600)
+    question on, and finished from the third. Raises `subprocess.TimeoutExpired` after `within` seconds."""
+    _dnsperf(port, queries, f"-n {times} -q 100", within)
 
 
 def _dnsperf(port: int, queries: Path, words: str, within: int) -> str:

@@ -31,7 +31,7 @@ WINDOW = 500  # names that are asked in turn
 FULL = 0.98  # of the cache's bytes; it throws out whole entries
 FLAT, READINGS = 1.0, 4  # MB by which so many readings in a row may differ
 BURST = 10  # seconds between two of them
-LONGEST_FILL = 900.0  # seconds
+LONGEST_FILL = 900  # seconds, for the filling, for turning the cache over, and until the memory is flat
 
 Memory = dict[str, float]  # MB by process
 
@@ -107,7 +107,7 @@ def _fill(ours: Schoolgate, filling: Path, queries: Path) -> None:
     turn = 0
     while True:
         write_filling(filling, turn, TIMES)
-        load.warm_up(ours.dns, filling, times=1)
+        load.warm_up(ours.dns, filling, times=1, within=LONGEST_FILL)
         turn += 1
         time.sleep(2.5)  # the workers tell what they hold once a second
         told = ask(ours.data / "node", {"do": "status"})["counters"]
@@ -120,7 +120,7 @@ def _fill(ours: Schoolgate, filling: Path, queries: Path) -> None:
     held = f"{told['cache_entries']:,} answers in {told['cache_bytes'] / 1e6:.1f} MB, {told['memo_entries']:,} finished"
     print(f"  tables full after {time.monotonic() - started:.0f} s: {held}", flush=True)
     write_filling(filling, turn, 1)
-    load.warm_up(ours.dns, filling, times=1)
+    load.warm_up(ours.dns, filling, times=1, within=LONGEST_FILL)
     print(f"  cache turned over after {time.monotonic() - started:.0f} s", flush=True)
     flat: list[float] = []
     while len(flat) < READINGS or max(flat[-READINGS:]) - min(flat[-READINGS:]) > FLAT:
