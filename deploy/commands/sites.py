@@ -26,8 +26,8 @@ def command() -> None:
 def import_(config: Path | None, data: Path | None, file: Path, dry_run: bool) -> None:
     """Import FILE: a CSV with the columns site, name, level, audience, networks. New groups are observed first."""
     try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = site_import.decoded(file.read_bytes())
+    except OSError as error:
         raise fail(f"{file}: {error}") from None
     with portal_session(config, data) as (session, _):
         work = site_import.dry_run if dry_run else site_import.run

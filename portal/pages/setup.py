@@ -130,7 +130,7 @@ async def _sent(request: Request) -> dict[str, list[str]]:
         typed = forms.typed(data)
         file = data.get("file")
         if isinstance(file, UploadFile) and (content := await file.read()):
-            typed["csv"] = [content.decode("utf-8-sig", "replace")]
+            typed["csv"] = [site_import.decoded(content)]
         return typed
 
 

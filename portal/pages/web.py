@@ -117,7 +117,14 @@ def sent(visit: Annotated[Visit, Depends(visit)], typed: Annotated[dict[str, lis
             raise HTTPException(401, "Nothing was sent yet, and nothing is lost.")
     person = signed_visit(visit)
     assert person.signed_in is not None
-    sessions.check_csrf(person.signed_in, typed.get("csrf", [""])[0])
+    try:
+        sessions.check_csrf(person.signed_in, typed.get("csrf", [""])[0])
+    except Forbidden:
+        if not hasattr(visit.request.state, "typed"):
+            raise
+        raise Forbidden(
+            "You have signed in anew since this page was made. Read what you typed, and send it again."
+        ) from None
     return Sent(visit.request, visit.wired, visit.now, visit.signed_in, person.actor, typed)
 
 

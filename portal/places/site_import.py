@@ -1,4 +1,5 @@
 """Sites and groups from a CSV file: `site, name, level, audience, networks` (several networks: spaces or semicolons).
+Commas, semicolons or tabs part the columns: what the first line has most of.
 
 The dry run *is* the import, rolled back: what it reports is what would happen. Sites and groups that the file does not
 name stay as they are; a group that it names gets the file's networks and keeps its blocks. New groups are observed
@@ -7,6 +8,7 @@ first. All in one transaction, and so in one policy version.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import ipaddress
@@ -29,6 +31,7 @@ from portal.rules import block_rules, blocking
 COLUMNS = ("site", "name", "level", "audience", "networks")
 NEEDED = ("site", "audience", "networks")
 MAX_ROWS = 5_000
+_SEPARATORS = (",", ";", "\t")  # of spreadsheets in different countries, and of what is copied from one
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,21 @@ def run(session: Session, actor: Actor, now: float, text: str) -> Report:
     return Report(named, len(rows), tuple(changes), overlaps(groups), gaps(session, groups))
 
 
+def decoded(content: bytes) -> str:
+    """Return the text of a file as spreadsheets save it: UTF-8, UTF-16 with its mark, or else Windows-1252."""
+    try:
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return content.decode("utf-16")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
 def _read(text: str) -> list[_Row]:
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True, strict=True)
+    text = text.lstrip("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    heading_line = text.partition("\n")[0]
+    separator = max(_SEPARATORS, key=heading_line.count)
+    reader = csv.DictReader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
     try:
         heading = [(name or "").strip().lower() for name in reader.fieldnames or ()]
         if missing := [name for name in NEEDED if name not in heading]:
