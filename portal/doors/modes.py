@@ -30,7 +30,7 @@ MAX_MINUTES = {ModeKind.TESTING: 30 * 24 * 60, ModeKind.LOCK_DOWN: 7 * 24 * 60, 
 _MAX_PINS = 200
 _ONLY_ADMINISTRATORS = "Only an administrator prepares and switches modes."
 # What goes out even while testing holds the rest: it closes something, or is a lever itself.
-URGENT = ("lever.brake.", "lever.block.", "lever.mode.", "grant.grant.revoke")
+URGENT = ("lever.brake.", "lever.block.", "lever.mode.", "grant.grant.revoke", "register.grant.end")
 # What waits for the end of the test even when something urgent goes out.
 BASES = ("lists.base.adopt", "lists.update.adopt")
 

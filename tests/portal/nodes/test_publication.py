@@ -295,6 +295,12 @@ def test_while_a_test_is_on_only_what_is_urgent_goes_out(desk: Desk, tmp_path: P
     with transaction(desk.engine) as session:
         record_change(session, SYSTEM, NOW, "lever.brake.set", "brake:1")
     assert number in {one.number for one in desk.publish().grants}
+    with transaction(desk.engine) as session:
+        record_change(session, SYSTEM, NOW, "register.grant.open", "grant:1")
+    assert desk.publisher().publish_pending(lambda: NOW + 1) is None, "a platform that is published waits"
+    with transaction(desk.engine) as session:
+        record_change(session, SYSTEM, NOW, "register.grant.end", "grant:1")
+    assert desk.publisher().publish_pending(lambda: NOW + 1) is not None, "one that is retired is closed"
     before = desk.versions()[-1].base
     path = tmp_path / "update.base"
     path.write_bytes(compile_base([Source("big", "Big", "messaging", ListKind.LIST, ["host.example"])]))
