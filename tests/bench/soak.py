@@ -127,7 +127,7 @@ def _fill(ours: Schoolgate, filling: Path, queries: Path) -> None:
         load.dnsperf(ours.resolver, ours.dns, queries, BURST)
         flat.append(load.memory_mb(ours.resolver))
         print(f"  {time.monotonic() - started:5.0f} s    {flat[-1]:7.1f} MB", flush=True)
-        if time.monotonic() - started > LONGEST_FILL:
+        if time.monotonic() - started > 3 * LONGEST_FILL:
             print("  the memory is not flat: what follows says little")
             break
     print(f"  warm-up over after {time.monotonic() - started:.0f} s: PSS {flat[-1]:.1f} MB", flush=True)
