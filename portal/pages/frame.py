@@ -187,6 +187,7 @@ def environment() -> Environment:
         hours=hours,
         state_words=lambda state: words.STATES[State(state)].text.lower(),
         sentence=words.sentence,
+        picked_first=words.picked_first,
     )
     return found
 

@@ -5,6 +5,7 @@ Pure look-ups from the closed sets of the vocabulary; a new member without a wor
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,3 +109,8 @@ def sentence(text: str) -> str:
     """Return the text with a capital letter, unless it begins with a host name, which stays as it is written."""
     first = text.partition(" ")[0]
     return text if "." in first or first == "localhost" else text[:1].upper() + text[1:]
+
+
+def picked_first(options: Iterable[Option], picked: Collection[str]) -> list[Option]:
+    """Return the options of a long list that scrolls: those that are ticked on top, where they are seen."""
+    return sorted(options, key=lambda option: option.value not in picked)

@@ -42,6 +42,9 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=(), interest-cohort=()",
 }
 
+# Read by people too: their browser still holds what they typed.
+_TOO_LARGE = "This is too large: {:,} bytes at most. Go back; what you typed is still there. Nothing was saved.\n"
+
 _HTTPS = {"Strict-Transport-Security": "max-age=31536000"}  # only where the portal's own address is https
 
 
@@ -72,7 +75,7 @@ class Guard:
             return
         length = headers.get("content-length", "0")
         if not length.isdecimal() or len(length) > 18 or int(length) > self._max_body:
-            refusal = PlainTextResponse(f"A request has at most {self._max_body} bytes.\n", 413)
+            refusal = PlainTextResponse(_TOO_LARGE.format(self._max_body), 413)
             await refusal(scope, receive, self._with_headers(send))
             return
         if scope["method"] == "HEAD":
@@ -102,7 +105,7 @@ class Guard:
             if message["type"] == "http.request":
                 left -= len(message.get("body", b""))
                 if left < 0:
-                    raise HTTPException(413, f"A request has at most {self._max_body} bytes.")
+                    raise HTTPException(413, _TOO_LARGE.format(self._max_body).strip())
             return message
 
         return bounded

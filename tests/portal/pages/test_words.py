@@ -145,3 +145,8 @@ def test_a_cell_that_looks_like_a_formula_is_text() -> None:
     out = io.StringIO()
     csv.writer(out).writerow(lines)
     assert next(csv.reader(io.StringIO(out.getvalue()))) == lines
+
+
+def test_what_is_ticked_in_a_long_list_stands_on_top() -> None:
+    options = [words.Option(one, one) for one in "abcd"]
+    assert "".join(one.value for one in words.picked_first(options, ["d", "b"])) == "bdac"
