@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from blocklists.update import Job
@@ -18,6 +19,7 @@ from portal.database import connect, reading, transaction
 from portal.errors import Refused
 from portal.lists.bases import Bases, shipped_seed
 from portal.lists.listjob import ListJob
+from portal.plight import plight
 
 
 @contextmanager
@@ -34,6 +36,8 @@ def portal_session(config: Path | None, data: Path | None) -> Iterator[tuple[Ses
     except Refused as error:
         lines = [error.detail, *(f"  {one.field}: {one.message}" for one in error.errors)]
         raise fail("\n".join(lines)) from None
+    except OperationalError as error:
+        raise fail(f"nothing was changed: {plight(engine.url, error)}") from None
     finally:
         engine.dispose()
 

@@ -8,6 +8,7 @@ imports neither web framework nor database, so that a second start is quick. Chi
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 READY_WITHIN = 120.0  # seconds: the first start compiles the seed lists and makes the database
 STOP_WITHIN = 8.0
@@ -41,8 +43,9 @@ class Child:
     env: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
+        """Start it, writing to its log; where that is read-only, to our own standard error. Raises `OSError`."""
         self.started_at = time.monotonic()
-        with self.log.open("ab") as log:
+        with self._opened() as log:
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.DEVNULL,
@@ -52,6 +55,14 @@ class Child:
                 preexec_fn=_die_with_parent,
                 env={**os.environ, **self.env},
             )
+
+    def _opened(self) -> BinaryIO:
+        try:
+            return self.log.open("ab")
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+            return os.fdopen(os.dup(2), "wb")
 
     def code(self) -> int | None:
         """Return the exit status, None while it runs."""

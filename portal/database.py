@@ -22,6 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,8 @@ def _run_hooks(session: Session) -> None:
     for call in session.info.pop(_HOOKS, []):
         try:
             call()
+        except OperationalError as error:  # what it wanted to write can wait, too
+            log.warning("a hook after a commit could not write: %s", error.orig)
         except Exception:  # the decision is in; a failed wake-up only means that the worker finds it a little later
             log.exception("a hook after a commit failed")
 

@@ -28,6 +28,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     """Run the portal until it is told to stop."""
     import uvicorn
     from alembic.util import CommandError
+    from sqlalchemy.engine import make_url
     from sqlalchemy.exc import SQLAlchemyError
 
     from blocklists.seed import BadSeed
@@ -36,6 +37,7 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
     from portal.database import DatabaseInUse, sole_portal
     from portal.errors import Refused
     from portal.nodes.keys import BadKey
+    from portal.plight import plight
     from portal.upkeep.mail import BadMail
 
     settings = settings_from(config, data)
@@ -73,10 +75,8 @@ def command(config: Path | None, data: Path | None, demo: bool, issue_token: Pat
         raise fail(str(error)) from None
     except CommandError as error:
         raise fail(f"the database's tables cannot be brought up to date: {error}") from None
-    except SQLAlchemyError as error:
-        raise fail(f"the database cannot be used: {getattr(error, 'orig', None) or error}") from None
-    except OSError as error:
-        raise fail(f"{told.data}: {error.strerror or error}") from None
+    except (SQLAlchemyError, OSError) as error:
+        raise fail(f"the portal cannot start: {plight(make_url(told.database), error)}") from None
     if not server.started:
         raise fail(f"the web server could not listen on {told.address} port {told.port}")
 

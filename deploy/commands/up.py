@@ -1,11 +1,13 @@
 """`schoolgate up`: resolver and portal on one machine, enrolled with each other, with no configuration.
 
 What is checked before anything starts: that no second copy runs on the same data, that the folder can be written, that
-the ports are free. What is not fatal is said and lived with: upstreams that do not answer.
+the ports are free. What is not fatal is said and lived with: upstreams that do not answer, and, once the node is
+enrolled, a folder that has become read-only: the resolver enforces what it has.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,7 +16,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -54,14 +56,14 @@ def command(
         raise fail("--demo has accounts without passwords: it runs on a loopback address only")
     console = Console(highlight=False)
     raise_on_signals()
-    with _only_copy(settings.data):
+    with _only_copy(settings.data) as writable:
         try:
             for text in settings.resolver.listen:
                 probe(parse_endpoint(text))
             probe(web_at, [socket.SOCK_STREAM])
         except CannotListen as error:
             raise fail(f"{error}. Other ports are chosen with --dns ADDR:PORT and --web ADDR:PORT.") from None
-        _run(console, settings, web_at, demo)
+        _run(console, settings, web_at, demo, writable)
 
 
 def _settings(
@@ -90,13 +92,16 @@ def _settings(
 
 
 @contextmanager
-def _only_copy(data: Path) -> Iterator[None]:
-    """Make the data folder, and hold its lock while we run."""
+def _only_copy(data: Path) -> Iterator[bool]:
+    """Make the data folder, and hold its lock while we run; yield whether it can be written."""
+    file, writable = data / "up.lock", True
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data / "up.lock").open("a+")
+        lock = file.open("a+")
     except OSError as error:
-        raise fail(f"{data} cannot be used: {error.strerror}. Choose another folder with --data DIR.") from None
+        if error.errno != errno.EROFS or not (_enrolled(data) and file.exists()):
+            raise fail(f"{data} cannot be used: {error.strerror}. Choose another folder with --data DIR.") from None
+        lock, writable = file.open(), False
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -106,16 +111,17 @@ def _only_copy(data: Path) -> Iterator[None]:
                 f"Schoolgate already runs on {data} (process {lock.read().strip() or 'unknown'}). "
                 "Stop that one first, or choose another folder with --data DIR."
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
+        if writable:
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+        yield writable
 
 
-def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> None:
+def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool, writable: bool) -> None:
     data = settings.data
     token_file = data / "enrolment.token"
-    first = not (data / "node" / "identity.json").exists()
+    first = not _enrolled(data)
     environment = environment_of(settings)
     portal = Child(
         "portal",
@@ -137,9 +143,12 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
                 console.print("  [green]✓[/] enrolment")
             status.update("Starting the resolver …")
             resolver.start()
-            wait_until(lambda: _serves(data / "node"), resolver)
-            console.print("  [green]✓[/] resolver")
-            trouble = "" if first else _trouble_of(portal, web_at)
+            if writable:  # otherwise it has no control socket to be asked by
+                wait_until(lambda: _serves(data / "node"), resolver)
+                console.print("  [green]✓[/] resolver")
+                trouble = "" if first else _trouble_of(portal, web_at)
+            else:
+                trouble = f"{data} is read-only: the portal cannot start. Mount it writable again."
             if not first and not trouble:
                 console.print("  [green]✓[/] portal")
             status.update("Asking the upstream …")
@@ -155,8 +164,13 @@ def _run(console: Console, settings: Settings, web_at: Endpoint, demo: bool) -> 
         raise fail(str(error)) from None
     finally:
         stop(children)
-        token_file.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only folder has none
+            token_file.unlink(missing_ok=True)
     console.print("Stopped. Everything is kept in", str(data), soft_wrap=True)
+
+
+def _enrolled(data: Path) -> bool:
+    return (data / "node" / "identity.json").exists()
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from portal.database import reading
 from portal.lists.bases import current_base
+from portal.plight import plight
 from portal.verdicts.current import NothingPublished
 from portal.wiring import Wiring, wiring
 
@@ -47,7 +48,7 @@ def readyz(wired: Annotated[Wiring, Depends(wiring)], response: Response) -> Rea
             elif not wired.bases.file(row.digest).is_file():
                 base = "its file is missing from the data folder; restore it from a backup, or update the lists"
     except SQLAlchemyError as error:
-        database = type(error).__name__
+        database = str(plight(wired.engine.url, error))
     try:
         wired.current.get()
     except NothingPublished:

@@ -30,6 +30,7 @@ from portal.lists import asked, bases, builds, copies, sources
 from portal.lists.bases import Bases
 from portal.models.delivery import BaseChunk
 from portal.models.lists import BuildState, ListCopy, UploadedList
+from portal.plight import UNUSABLE, plight
 from portal.rules import services
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,12 @@ class ListJob:
             try:
                 self.run_once()
                 self._trouble = None
-            except Exception as error:  # the thread outlives everything: a full disk, a database that went away
+            except UNUSABLE as error:  # a full or read-only disk, a database that went away
+                trouble = str(plight(self._engine.url, error))
+                if self._trouble != trouble:
+                    log.error("the lists could not be looked after: %s", trouble)
+                self._trouble = trouble
+            except Exception as error:  # the thread outlives everything
                 if self._trouble is None:
                     log.exception("the lists could not be looked after")
                 self._trouble = f"{type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from portal.config import PortalConfig
 from portal.database import reading, transaction
 from portal.models.alerts import AlertKind, MailRow
+from portal.plight import UNUSABLE, plight
 from portal.upkeep import alerts, mail
 from portal.upkeep.alerts import Finding
 from portal.upkeep.mail import BadMail, NotSent
@@ -74,6 +75,9 @@ class AlertJob:
                 self.look(self._clock())
                 self.send(self._clock())
                 failing = ""
+            except UNUSABLE as error:  # a full or read-only disk, a database that went away
+                if failing != (failing := str(plight(self._engine.url, error))):
+                    log.error("mail that waits cannot be looked after: %s", failing)
             except Exception as error:  # the thread outlives everything
                 if failing != (failing := f"{type(error).__name__}: {error}"):
                     log.exception("alerts could not be looked after")
@@ -89,7 +93,7 @@ class AlertJob:
                 log.warning("the database can be written again")
                 self._told = ""
         except (SQLAlchemyError, OSError) as error:
-            self._past_the_database(now, str(getattr(error, "orig", None) or error))
+            self._past_the_database(now, str(plight(self._engine.url, error)))
 
     def _reconcile(self, now: float) -> None:
         own = dict(self._own())

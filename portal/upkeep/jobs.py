@@ -24,6 +24,7 @@ from portal.nodes.live import DELIVERY, OFFER, REQUESTS, Event, Live
 from portal.nodes.publication import BadPublication, Publisher
 from portal.nodes.reports import Heartbeat
 from portal.notices import Notice
+from portal.plight import UNUSABLE, look, plight
 from portal.rules import changes
 from portal.verdicts.current import Current, NothingPublished
 
@@ -102,6 +103,7 @@ class Jobs:
         while not self._stopping:
             woken = self._event.wait(TICK)
             self._event.clear()
+            self._attempt(self._look_at_folder)
             self._attempt(self._keep_dates)
             if woken or self.trouble is None or time.monotonic() >= retry_at:
                 self._attempt(self._publish)
@@ -118,16 +120,23 @@ class Jobs:
         name = work.__name__
         try:
             work()
-            self._failing.pop(name, None)
+            if (was := self._failing.pop(name, None)) is not None:
+                log.warning("background work goes on again; it had failed: %s", was)
         except BadPublication as error:
             self._report(name, f"the policy cannot be published: {error}", refused=True)
-        except Exception as error:  # the thread outlives everything: a full disk, a database that went away
-            self._report(name, f"{type(error).__name__}: {error}", refused=False)
+        except UNUSABLE as error:  # a full or read-only disk, a database that went away
+            self._report(name, str(plight(self._engine.url, error)))
+        except Exception as error:  # the thread outlives everything
+            self._report(name, f"{type(error).__name__}: {error}", traced=True)
 
     @property
     def trouble(self) -> str | None:
         """Why the last pass failed, for people; None: it did not."""
         return next(iter(self._failing.values()), None)
+
+    def _look_at_folder(self) -> None:
+        """A folder that became read-only is known before somebody's decision meets it."""
+        look(self._engine.url)
 
     def _keep_dates(self) -> None:
         """Carry out the changes that were scheduled for now."""
@@ -187,12 +196,12 @@ class Jobs:
             gc.freeze()
         self._settled = self._announced
 
-    def _report(self, name: str, what: str, *, refused: bool) -> None:
+    def _report(self, name: str, what: str, *, refused: bool = False, traced: bool = False) -> None:
         """Log and audit a trouble when it is new, not each time that it is met again."""
         if self._failing.get(name) == what:
             return
         self._failing[name] = what
-        log.error("background work failed: %s", what, exc_info=not refused)
+        log.error("background work failed: %s", what, exc_info=traced)
         if refused:
             try:
                 with transaction(self._engine) as session:

@@ -19,12 +19,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from portal.errors import FieldError, Refused
+from portal.plight import plight
 from portal.web.security import HEADERS
 
 log = logging.getLogger(__name__)
-
-# What SQLite says -> what people read.
-_DATABASE = {"disk is full": "its disk is full", "disk I/O error": "its disk fails", "readonly": "it is read-only"}
 
 # (request, status, title, sentence) -> a page; `portal.pages` brings it.
 ErrorPage = Callable[[Request, int, str, str], Response]
@@ -92,9 +90,9 @@ def install(app: FastAPI, page: ErrorPage | None = None) -> None:
     def unwritable(request: Request, error: Exception) -> Response:
         """A full or read-only disk, a database that went away: nothing was changed, and it may pass."""
         assert isinstance(error, OperationalError)
-        log.error("the database failed at %s %s: %s", request.method, request.url.path, error.orig)
-        why = next((words for sign, words in _DATABASE.items() if sign in str(error.orig)), "it does not answer")
-        detail = f"Nothing was changed: the database cannot be used now, {why}. See the page Resolvers."
+        why = plight(request.app.state.deps.engine.url, error)
+        log.error("the database failed at %s %s: %s (%s)", request.method, request.url.path, why, error.orig)
+        detail = f"Nothing was changed: {why.what}. An administrator finds on the page Resolvers how it is mended."
         return answer(request, 503, "The portal cannot write this down", detail)
 
     app.add_exception_handler(Refused, refused)

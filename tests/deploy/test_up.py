@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import click
 import pytest
 
+from deploy.commands.up import _only_copy
 from deploy.up import Child, StartFailed, Stopped, stop, wait_until, watch
 from tests.flows.district import until
 
@@ -99,3 +102,34 @@ def test_a_child_that_ignores_the_polite_word_is_killed(tmp_path: Path, monkeypa
     until(lambda: "deaf" in child.last_words(), what="the child")
     stop([child])
     assert child.code() == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_read_only_folder_of_an_enrolled_node_is_run_on_and_its_children_write_to_our_own_standard_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, new = tmp_path / "data", tmp_path / "new"
+    for folder in (data, new):
+        folder.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True).returncode != 0:
+            pytest.skip("this container may not mount")
+    try:
+        with _only_copy(data) as writable:
+            assert writable
+        (data / "node").mkdir()
+        (data / "node" / "identity.json").write_text("{}")
+        for folder in (data, new):
+            subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        child = Child("teller", [sys.executable, "-c", "raise SystemExit('what is wrong')"], data / "teller.log")
+        with _only_copy(data) as writable:
+            assert not writable
+            with pytest.raises(click.ClickException, match="already runs"), _only_copy(data):
+                pass
+            child.start()
+            until(lambda: child.code() is not None, what="its end")
+        assert "what is wrong" in capfd.readouterr().err
+        with pytest.raises(click.ClickException, match="Read-only"), _only_copy(new):
+            pass
+    finally:
+        for folder in (data, new):
+            subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
