@@ -40,7 +40,7 @@ _STATES: dict[BuildState, Word] = {
     BuildState.FAILED: Word("Failed", "shut", "alert"),
 }
 _TOUCHED: dict[str, str] = {
-    Guard.PLATFORM: "Platforms that it would close",
+    Guard.PLATFORM: "Platforms whose names it would list",
     Guard.GRANT: "Grants whose names it would list",
     Guard.RECENT: "Names in use that it would block",
     Guard.PROTECTED: "Protected names that it would block",

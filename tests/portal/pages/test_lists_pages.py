@@ -61,7 +61,7 @@ def test_a_held_update_says_why_and_what_it_changes_and_a_reason_is_needed(porta
     amir.open(f"/lists/updates/{number}")
     assert "loses 30 of its 40 entries" in amir.text
     assert "gone.example.org" in amir.text
-    assert "Platforms that it would close Register 2026-27: Notes home" in " ".join(amir.text.split())
+    assert "Platforms whose names it would list Register 2026-27: Notes home" in " ".join(amir.text.split())
     amir.send(f"/lists/updates/{number}/approve", {"reason": " "})
     assert amir.page is not None
     assert amir.page.status_code == 422
