@@ -7,6 +7,7 @@ sent, and `Listener` does nothing.
     decision's transaction --pending--> every portal's jobs: one publishes, the others find the rows taken
     publication's          --version--> every portal's jobs: the newest version is offered on its own streams
     ack's, nack's          --delivery-> every portal's pages
+    retirement's           --nodes----> every portal ends the streams of nodes that were cut off
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Notice(StrEnum):
     PENDING = "pending"  # a decision waits for its publication
     VERSION = "version"  # a policy was published
     DELIVERY = "delivery"  # a node answered
+    NODES = "nodes"  # a node was cut off
 
 
 def tell(session: Session, notice: Notice) -> None:

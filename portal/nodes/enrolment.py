@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Collection
 
 from sqlalchemy import update
 from sqlmodel import Session, col, select
@@ -19,6 +20,7 @@ from portal.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
 from portal.models.delivery import EnrolmentToken, Node
 from portal.models.district import District, Site
 from portal.nodes.keys import SigningKey
+from portal.notices import Notice, tell
 from portal.people.sessions import hash_secret
 
 TOKEN_SECONDS = 3600
@@ -125,7 +127,7 @@ def authenticate(session: Session, credential: str) -> Node | None:
 def retire(session: Session, actor: Actor, now: float, node_id: int, reason: str) -> Node:
     """Cut a node off: its credential is worth nothing from the commit on, and no grant waits for it any more.
 
-    The caller ends its open stream after the commit (`live.disconnect`).
+    The caller ends its open stream after the commit (`live.disconnect`); other portals hear of it, and end theirs.
     """
     require(may_administer(actor), "Only an administrator retires resolvers.")
     if not reason.strip():
@@ -147,6 +149,15 @@ def _end(session: Session, node: Node, now: float) -> None:
     node.name = f"{node.name} (retired, node {node.id})"
     session.add(node)
     session.flush()
+    tell(session, Notice.NODES)
+
+
+def cut_off(session: Session, nodes: Collection[int]) -> frozenset[int]:
+    """Return those of these nodes whose credential is worth nothing any more."""
+    if not nodes:
+        return frozenset()
+    active = select(Node.id).where(col(Node.id).in_(nodes), col(Node.retired_at).is_(None))
+    return frozenset(nodes) - frozenset(number for number in session.exec(active) if number is not None)
 
 
 def _active(session: Session, name: str) -> Node | None:

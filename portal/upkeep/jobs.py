@@ -19,7 +19,7 @@ from blocklists.exchange import Reach
 from portal import audit
 from portal.access import SYSTEM
 from portal.database import checkpoint, reading, transaction
-from portal.nodes import delivery, reports
+from portal.nodes import delivery, enrolment, reports
 from portal.nodes.live import DELIVERY, OFFER, REQUESTS, Event, Live
 from portal.nodes.publication import BadPublication, Publisher
 from portal.nodes.reports import Heartbeat
@@ -90,6 +90,8 @@ class Jobs:
                 self._event.set()
             case Notice.DELIVERY:
                 self._live.publish(Event(DELIVERY))
+            case Notice.NODES:
+                self._cut_off()
 
     def heartbeat(self, node_id: int, heartbeat: Heartbeat) -> None:
         """Keep the newest status of a node; written within a tick, many nodes' in one transaction."""
@@ -113,6 +115,7 @@ class Jobs:
                 self._attempt(self._catch_up)
             if not woken or self._stopping:
                 self._attempt(self._keep_heartbeats)
+                self._attempt(self._cut_off)
                 self._attempt(self._checkpoint)
             self._settle(idle=not woken)
 
@@ -166,6 +169,13 @@ class Jobs:
         self._announced = offer.version
         self._live.publish(Event(OFFER, offer=offer))
         self._live.publish(Event(DELIVERY))
+
+    def _cut_off(self) -> None:
+        """End the streams of nodes that were cut off, whichever portal they were retired at."""
+        with reading(self._engine) as session:
+            gone = enrolment.cut_off(session, self._live.nodes())
+        for node in gone:
+            self._live.disconnect(node)
 
     def _checkpoint(self) -> None:
         checkpoint(self._engine)

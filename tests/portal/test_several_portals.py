@@ -19,11 +19,13 @@ from sqlmodel import select
 from blocklists.base import ListKind
 from blocklists.compile import Source, compile_base
 from blocklists.seed import load_seed
+from portal.access import SYSTEM
 from portal.app import prepare
 from portal.config import PortalConfig
 from portal.database import connect, reading, sole_pass, transaction
 from portal.lists.bases import Bases, adopt_base, require_base
 from portal.models.delivery import PolicyVersion
+from portal.nodes import enrolment
 from portal.nodes.keys import Keyring
 from portal.nodes.publication import Publisher
 from tests.portal import databases
@@ -53,6 +55,21 @@ def test_what_one_portal_decides_is_offered_by_the_other(config: PortalConfig, e
             sent = client.post("/acks", json={"version": newer.version, "digest": newer.digest})
             assert sent.status_code == 204
     assert tags(engine).count("policy.version.publish") == newer.version
+    second.dispose()
+
+
+def test_a_node_that_one_portal_retires_is_cut_off_by_the_other(config: PortalConfig, engine: Engine) -> None:
+    other = elsewhere(config)
+    second = connect(other.database)
+    with serving(config, engine), serving(other, second) as there:
+        node = FakeNode.enrolled(there.url, token(config, engine, time.time()))
+        with node.client() as client:
+            offers = node.offers(client)
+            next(offers)
+            with transaction(engine) as session:
+                enrolment.retire(session, SYSTEM, time.time(), node.number, "replaced")
+            assert list(offers) == []
+            assert client.get("/stream").status_code == 401
     second.dispose()
 
 

@@ -245,8 +245,8 @@ def test_a_retired_node_is_cut_off_at_once_and_nothing_waits_for_it(served: Serv
         number = grant(served.wired.engine, at=time.time())
         with transaction(served.wired.engine) as session:
             enrolment.retire(session, SYSTEM, time.time(), node.number, "replaced")
-        served.wired.live.disconnect(node.number)
-        assert list(offers) == []
+        for _ in offers:  # it ends: the portal finds by itself that the credential is worth nothing any more
+            pass
         assert client.get("/stream").status_code == 401
         served.wired.jobs.wake()
         for offer in other.offers(two):
