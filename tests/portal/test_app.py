@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 from sqlmodel import col, select
 
 from blocklists import signature
@@ -26,7 +26,7 @@ from portal.database import reading, transaction
 from portal.lists import builds
 from portal.lists.bases import Bases, adopt_base, require_base
 from portal.models.audit import AuditEvent
-from portal.models.delivery import BaseFile, Publication
+from portal.models.delivery import BaseChunk, BaseFile, Publication
 from portal.models.lists import SourceRow
 from portal.models.people import User
 from portal.models.words import Role
@@ -237,6 +237,8 @@ def test_a_base_whose_file_is_gone_gives_way_to_the_shipped_lists_and_the_others
         adopted = adopt_base(config, session, path, NOW).digest
         own = {"title": "Ours", "category": "messaging", "url": "https://lists.example/x", "created_by": "ada"}
         session.add(SourceRow(id="ours", own=True, enabled=True, created_at=NOW, **own))
+        session.flush()
+        session.execute(delete(BaseChunk).where(col(BaseChunk.digest) == adopted))  # nor has the database its bytes
     first.dispose()
     Bases(config.data).path(adopted).unlink()
     second = prepare(config)
